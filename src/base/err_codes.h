@@ -1,0 +1,61 @@
+/* The stable error codes: ERR_CODE(symbol, name, exit status, summary, cause, cure). Included several times, so it
+ * has no guard. A name once released is never reused for something else. Exit statuses are doc CLI's: 1 failed,
+ * 2 usage, 3 not found, 4 exists or conflict, 5 denied, 6 remote unreachable, 7 no capacity, 124 timed out. */
+/* clang-format off */
+ERR_CODE(NONE, "NONE", 1, "No particular code",
+	"The message says all there is to say.", "Read the message; `--log-level debug` shows the steps before it.")
+ERR_CODE(USAGE, "USAGE", 2, "The command line is wrong",
+	"An unknown command or flag, a missing argument, or a value of the wrong form.", "See `viv COMMAND --help`.")
+ERR_CODE(SYS, "SYS", 1, "The operating system refused an operation",
+	"The message names the operation and the kernel's reason.", "See `viv doctor` for what this host can do.")
+ERR_CODE(NOMEM, "NOMEM", 7, "Memory ran out",
+	"The host or the control group of the caller has no memory left.", "Free memory, or raise the limit of the caller's control group.")
+ERR_CODE(DENIED, "DENIED", 5, "Permission denied",
+	"The caller lacks a right that this operation needs.", "Run it as root, or see `viv doctor` for what an ordinary user may do here.")
+ERR_CODE(UNSUPPORTED, "UNSUPPORTED", 1, "This host or version cannot do that",
+	"The kernel, its configuration or this version of Vivarium lacks the feature that the message names.", "See `viv doctor`; update the kernel, or leave the feature out.")
+ERR_CODE(CT_EXISTS, "CT-EXISTS", 4, "A container of that name exists",
+	"Names are unique below one state directory (--root).", "Choose another name, or remove the old one: viv runtime delete NAME.")
+ERR_CODE(CT_NOT_FOUND, "CT-NOT-FOUND", 3, "No such container",
+	"No container of that name is known below this state directory (--root).", "List them: viv runtime list. A container of another user or another --root is not visible.")
+ERR_CODE(CT_STATE, "CT-STATE", 4, "The container is in the wrong state",
+	"The operation needs a container in another state, for example a running one.", "See its state: viv runtime state NAME.")
+ERR_CODE(CT_ID, "CT-ID", 2, "The container's name is malformed",
+	"A name consists of letters, digits, '_', '+', '-' and '.', and is not '.' or '..'.", "Choose another name.")
+ERR_CODE(SPEC_JSON, "SPEC-JSON", 2, "The configuration is not valid JSON",
+	"config.json (or the file given) could not be parsed.", "The message names line and column; `viv runtime spec` writes a valid example.")
+ERR_CODE(SPEC_VALUE, "SPEC-VALUE", 2, "The configuration contradicts the OCI runtime specification",
+	"A field of config.json is missing, has the wrong type, or contradicts another.", "The message names the field; `viv runtime spec` writes a valid example.")
+ERR_CODE(CT_ROOTFS, "CT-ROOTFS", 1, "The root file system cannot be used",
+	"root.path is missing, no directory, or could not be mounted.", "Check root.path in config.json; it is relative to the bundle.")
+ERR_CODE(CT_MOUNT, "CT-MOUNT", 1, "A mount of the container failed",
+	"The source is missing, the file system type is unknown to the kernel, or an option was refused.", "The message names the mount; check its source and options.")
+ERR_CODE(CT_EXEC, "CT-EXEC", 127, "The container's command cannot be executed",
+	"process.args[0] does not exist in the root file system, is not executable, or its interpreter is missing.", "Check the path inside the root file system and PATH in process.env.")
+ERR_CODE(CT_CWD, "CT-CWD", 1, "The container's working directory cannot be entered",
+	"process.cwd is missing, no directory, or the user may not enter it.", "Create it in the root file system, or choose another.")
+ERR_CODE(CT_HOOK, "CT-HOOK", 1, "A hook failed",
+	"A program listed in hooks did not end with status 0, or took longer than its timeout.", "Run the hook by hand with the state JSON on standard input.")
+ERR_CODE(CT_IDMAP, "CT-IDMAP", 1, "User or group ids cannot be mapped",
+	"The mapping is refused by the kernel, or newuidmap/newgidmap are missing or not configured.", "Install uidmap, and give the user ranges in /etc/subuid and /etc/subgid.")
+ERR_CODE(CG_UNAVAILABLE, "CG-UNAVAILABLE", 1, "Control groups cannot be used",
+	"No control group file system is mounted, the needed controller is missing or not delegated, or it is read-only.", "See `viv doctor`; an ordinary user needs delegation by systemd (Delegate=yes).")
+ERR_CODE(CG_LIMIT, "CG-LIMIT", 1, "A resource limit was refused",
+	"The kernel refused the value: out of range, above the parent's, or the controller lacks it.", "The message names the file and the value; compare with the parent control group.")
+ERR_CODE(SECCOMP, "SECCOMP", 1, "The system call filter cannot be loaded",
+	"The profile names an unknown action or architecture, or the kernel refuses the filter.", "Check linux.seccomp in config.json.")
+ERR_CODE(STATE_CORRUPT, "STATE-CORRUPT", 1, "Stored state cannot be read",
+	"A file of the state directory is damaged or of a newer version.", "Remove what it describes with `delete --force`, or use the version that wrote it.")
+ERR_CODE(STATE_CONFLICT, "STATE-CONFLICT", 4, "Someone else changed it first",
+	"A compare-and-set transaction found another revision than it expected.", "Read again and retry; commands do this by themselves a bounded number of times.")
+ERR_CODE(STATE_BUSY, "STATE-BUSY", 7, "The state store is busy",
+	"Another process held the store's lock for longer than the timeout.", "Try again; if it persists, see which process holds it with `fuser`.")
+ERR_CODE(STATE_COMPACTED, "STATE-COMPACTED", 4, "That part of the history is gone",
+	"A watch asked for a revision that has been compacted.", "Read the present state, and watch from its revision.")
+ERR_CODE(TIMEOUT, "TIMEOUT", 124, "It took too long",
+	"The time limit of the operation passed.", "Raise the limit, or find out what it waits for with `viv why`.")
+ERR_CODE(NOT_FOUND, "NOT-FOUND", 3, "No such thing",
+	"What the message names does not exist.", "Check the name.")
+ERR_CODE(PROTO, "PROTO", 1, "The other side broke the protocol",
+	"A message was malformed, too long, or out of order.", "Use the same version on both sides.")
+/* clang-format on */
