@@ -1,6 +1,7 @@
-/* The command line's one table. A program is an array of struct cli_command; parser, --help, man pages, completion and
- * the reference page all come from it. Grammar: CLI chapter of ARCHITECTURE.md. A command handler gets parsed values and
- * returns the exit status. No global state. */
+/* The command line's one table. A program is an array of struct cli_command; parser, --help, man
+ * pages, completion and the reference page all come from it. Grammar: CLI chapter of
+ * ARCHITECTURE.md. A command handler gets parsed values and returns the exit status. No global
+ * state. */
 #ifndef CMD_CLI_H
 #define CMD_CLI_H
 
@@ -22,69 +23,82 @@ enum cli_type {
 };
 
 struct cli_flag {
-	const char *name;    /* long name without dashes */
-	char letter;	     /* short name or 0 */
+	const char *name; /* long name without dashes */
+	char letter;      /* short name or 0 */
 	enum cli_type type;
-	const char *metavar; /* "FILE" */
-	const char *help;    /* one line, lower case, no full stop */
-	const char *choices; /* CLI_ENUM */
+	const char *metavar;  /* "FILE" */
+	const char *help;     /* one line, lower case, no full stop */
+	const char *choices;  /* CLI_ENUM */
 	const char *fallback; /* shown as default; parsed as the default value */
-	const char *complete; /* kind of dynamic names for completion: "container", "file", "dir" … or NULL */
+	const char
+	    *complete; /* kind of names for completion: "container", "file", "dir"; NULL: none */
 	bool hidden;
 };
 
 struct cli; /* one parsed command line */
 
 struct cli_command {
-	const char *name;	   /* "runtime spec": words separated by spaces, below the program's name */
-	const char *group;	   /* heading in --help; NULL hidden */
-	const char *args;	   /* "CONTAINER [COMMAND [ARG...]]", "" for none */
-	const char *summary;	   /* one line */
-	const char *description;   /* paragraphs for man page and --help; may be NULL */
-	const char *examples;	   /* lines "command\tcomment"; NULL: none */
-	const char *complete;	   /* kind of the positional arguments for completion */
+	const char *name;  /* "runtime spec": words separated by spaces, below the program's name */
+	const char *group; /* heading in --help; NULL hidden */
+	const char *args;  /* "CONTAINER [COMMAND [ARG...]]", "" for none */
+	const char *summary;     /* one line */
+	const char *description; /* paragraphs for man page and --help; may be NULL */
+	const char *examples;    /* lines "command\tcomment"; NULL: none */
+	const char *complete;    /* kinds of the positionals, by position; the last one repeats */
 	const struct cli_flag *flags; /* ends with name == NULL; NULL: none */
-	int args_min, args_max;	   /* positionals; max -1: any */
-	bool stop_at_positional;   /* flags end at the first positional (exec, run) */
-	bool passthrough;	   /* raw argv goes to the handler: links that keep their tool's grammar */
+	int args_min, args_max;       /* positionals; max -1: any */
+	bool stop_at_positional;      /* flags end at the first positional (exec, run) */
+	bool passthrough; /* raw argv goes to the handler: links that keep their tool's grammar */
 	int (*run)(struct cli *c);
+	/* passthrough: completes the last of the words that follow the command; NULL: files */
+	int (*complete_words)(int argc, char **argv);
 };
 
 struct cli_program {
-	const char *name;		  /* "viv", "viv runtime" */
+	const char *name; /* "viv", "viv runtime" */
 	const char *summary, *description;
 	const struct cli_command *commands; /* ends with name == NULL */
-	const struct cli_flag *globals;	  /* before the command, and after it unless the command has the same name */
-	const char *const *groups;	  /* order of headings, NULL-terminated */
-	int usage_status;		  /* exit status of a usage error: 2, or the tool's own for links (runc: 1) */
-	int (*before)(struct cli *c);	  /* after parsing, before run: logging set-up and the like; 0 continues */
-	int (*bare)(struct cli *c);	  /* no command given; NULL: help */
-	int (*names)(const char *kind, const char *prefix); /* prints dynamic names, one a line, for completion */
+	/* before the command, and after it unless the command has a flag of that name */
+	const struct cli_flag *globals;
+	const char *const *groups; /* order of headings, NULL-terminated */
+	int usage_status;          /* of a usage error: 2, or the tool's own for links (runc: 1) */
+	/* where --help would be longer, it names commands without their summaries; 0: no limit */
+	unsigned help_lines;
+	int section;           /* of the man pages; 0: 1 */
+	bool link_style;       /* another tool's manners: an error is the bare message, status 1 */
+	void (*version)(void); /* for --version, and -v where no flag has that letter */
+	/* after parsing, before run or bare: logging set-up and the like; 0 continues */
+	int (*before)(struct cli *c);
+	int (*bare)(struct cli *c); /* no command given; NULL: help */
+	/* prints dynamic names for completion, one a line, "name" or "name\tsummary" */
+	int (*names)(const char *kind, const char *prefix);
 };
 
-/* Parses argv, prints help or a usage error, or runs the command. Returns the exit status. */
+/* Parses argv, prints help or a usage error, or runs the command. Returns the exit status. Every
+ * program also answers `__complete WORD...` (what may stand where the last word stands, one a line;
+ * ":file" and ":dir" ask for such names) and `__man [COMMAND|--list]`. */
 int cli_main(const struct cli_program *p, int argc, char **argv);
 
 /* Inside a handler. Names are the long ones; asking for an undeclared flag is our bug (assert). */
 bool cli_given(const struct cli *c, const char *flag);
 bool cli_bool(const struct cli *c, const char *flag);
-const char *cli_string(const struct cli *c, const char *flag); /* NULL where neither given nor defaulted */
-int64_t cli_int(const struct cli *c, const char *flag);	       /* CLI_INT, CLI_DURATION (ms) */
+const char *cli_string(const struct cli *c, const char *flag); /* NULL: not given, no default */
+int64_t cli_int(const struct cli *c, const char *flag);        /* CLI_INT, CLI_DURATION (ms) */
 uint64_t cli_uint(const struct cli *c, const char *flag);      /* CLI_UINT, CLI_BYTES */
 char *const *cli_list(const struct cli *c, const char *flag);  /* NULL-terminated, never NULL */
-int cli_argc(const struct cli *c);			       /* positionals */
-char *const *cli_argv(const struct cli *c);		       /* NULL-terminated */
+int cli_argc(const struct cli *c);                             /* positionals */
+char *const *cli_argv(const struct cli *c);                    /* NULL-terminated */
 const struct cli_command *cli_command(const struct cli *c);
 const struct cli_program *cli_program(const struct cli *c);
 
-/* Prints "NAME: message [CODE]" and the cure to stderr (JSON where the program's output format is), returns the status
- * of e->code. */
+/* Prints "NAME: message [CODE]" and the cure to stderr (JSON where the flag --output says json),
+ * returns the status of e->code. With link_style only "NAME: message", and status 1. */
 int cli_fail(const struct cli *c, const struct err *e);
 /* A usage error found by a handler: message, then "see … --help". Returns usage_status. */
 int cli_usage(const struct cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Generators for the build and the hidden commands: mdoc(7) man page of one command (NULL: the program's own),
- * completion scripts, Markdown reference. Written to stdout. */
+/* Generators for the build and the hidden commands: mdoc(7) man page of one command (NULL: the
+ * program's own), completion scripts, Markdown reference. Written to stdout. */
 void cli_print_man(const struct cli_program *p, const struct cli_command *cmd);
 void cli_print_completion(const struct cli_program *p, const char *shell);
 void cli_print_reference(const struct cli_program *p);
