@@ -77,7 +77,7 @@ void *mem_try_array(size_t count, size_t size, size_t max_bytes)
 
 	if (__builtin_mul_overflow(count, size, &bytes) || bytes > max_bytes)
 		return NULL;
-	return calloc(count ? count : 1, size ? size : 1);
+	return calloc(1, bytes ? bytes : 1);
 }
 
 void mem_strv_free(char **v)
