@@ -59,9 +59,9 @@ coverage: ## lines reached by the unit tests and replays
 	@meson test -C build-cov --quiet
 	@gcovr --root . --filter src/ --gcov-ignore-parse-errors build-cov
 
-deb: ## a Debian package in ..
+deb: ## a Debian package in build-deb
 	$(call deps,build check test)
-	dpkg-buildpackage --build=binary --unsigned-changes
+	@tools/deb build-deb
 
 install: all ## below DESTDIR
 	@DESTDIR=$(DESTDIR) meson install -C build --no-rebuild --strip --quiet
@@ -70,7 +70,7 @@ uninstall: all ## removes what install put there
 	@DESTDIR=$(DESTDIR) tools/uninstall build
 
 clean: ## removes the build folders
-	rm -rf build build-asan build-clang build-fuzz build-cov
+	rm -rf build build-asan build-clang build-fuzz build-cov build-deb
 
 help: ## this list
 	@sed -n 's/^\([a-z ]*\):.*## /\1\t/p' Makefile | expand -t 12
