@@ -72,8 +72,8 @@ int path_mkdirs(int dirfd, const char *path, mode_t mode)
 		return rc;
 	_free_ char *copy = mem_strdup(path);
 
-	for (char *p = copy + 1; *p; p++) {
-		if (*p != '/' || p[-1] == '/')
+	for (char *p = copy; *p; p++) {
+		if (*p != '/' || p == copy || p[-1] == '/')
 			continue;
 		*p = '\0';
 		rc = path_mkdir(dirfd, copy, mode);
@@ -95,7 +95,34 @@ int path_rmdir(int dirfd, const char *path)
 	return rc_of(unlinkat(dirfd, path, AT_REMOVEDIR));
 }
 
-/* Depth is bounded by the fds of the process: a tree deeper than that fails with -EMFILE and loses nothing. */
+static int remove_below(int fd);
+
+/* Removes one name of the directory d, whatever it is. One that went away meanwhile is success. */
+static int remove_entry(int d, const char *name)
+{
+	if (unlinkat(d, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	int refused = -errno;
+
+	if (refused != -EISDIR && refused != -EPERM) /* POSIX has EPERM for directories */
+		return refused;
+	struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+			       .resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH};
+	int sub = (int)syscall(SYS_openat2, d, name, &how, sizeof(how));
+
+	if (sub < 0)
+		return errno == ENOENT    ? 0
+		       : errno == ENOTDIR ? refused
+		       : errno == EXDEV   ? -EBUSY
+					  : -errno;
+	int rc = remove_below(sub);
+
+	if (rc)
+		return rc;
+	return unlinkat(d, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/* Takes fd. Depth is bounded by the fds of the process: a deeper tree fails with -EMFILE. */
 static int remove_below(int fd)
 {
 	_closedir_ DIR *d = fdopendir(fd);
@@ -106,29 +133,24 @@ static int remove_below(int fd)
 		close(fd);
 		return rc;
 	}
-	for (struct dirent *ent; (ent = readdir(d));) {
+	for (struct dirent *ent; (errno = 0, ent = readdir(d));) {
 		if (!strcmp(ent->d_name, ".") || !strcmp(ent->d_name, ".."))
 			continue;
-		if (unlinkat(dirfd(d), ent->d_name, 0) == 0 || errno == ENOENT)
-			continue;
-		if (errno != EISDIR && errno != EPERM)
-			return -errno;
-		struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-				       .resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS |
-						  RESOLVE_BENEATH};
-		int sub =
-		    (int)syscall(SYS_openat2, dirfd(d), ent->d_name, &how, sizeof(how));
-
-		if (sub < 0)
-			return -errno;
-		int rc = remove_below(sub);
+		int rc = remove_entry(dirfd(d), ent->d_name);
 
 		if (rc)
 			return rc;
-		if (unlinkat(dirfd(d), ent->d_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-			return -errno;
 	}
-	return 0;
+	return -errno;
+}
+
+/* Is fd the root of a mount? What lies below then belongs to another file system or bind mount. */
+static bool is_mount_point(int fd)
+{
+	struct statx stx;
+
+	return statx(fd, "", AT_EMPTY_PATH, 0, &stx) == 0 &&
+	       (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }
 
 int path_remove_tree(int dirfd, const char *path)
@@ -137,10 +159,17 @@ int path_remove_tree(int dirfd, const char *path)
 
 	if (fd == -ENOENT)
 		return 0;
-	if (fd == -ENOTDIR || fd == -ELOOP)
-		return path_unlink(dirfd, path);
+	if (fd == -ENOTDIR || fd == -ELOOP) {
+		int rc = path_unlink(dirfd, path);
+
+		return rc == -ENOENT ? 0 : rc;
+	}
 	if (fd < 0)
 		return fd;
+	if (is_mount_point(fd)) {
+		close(fd);
+		return -EBUSY;
+	}
 	int rc = remove_below(fd);
 
 	if (rc)
@@ -227,8 +256,11 @@ int path_write(int dirfd, const char *path, const char *data, size_t len)
 
 	if (fd < 0)
 		return fd;
-	ssize_t n = write(fd, data, len);
+	ssize_t n;
 
+	do /* cgroup files answer EINTR while they wait for the group's lock */
+		n = write(fd, data, len);
+	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
 	return (size_t)n == len ? 0 : -EIO;
@@ -237,8 +269,10 @@ int path_write(int dirfd, const char *path, const char *data, size_t len)
 int path_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
 		 bool durable)
 {
-	_free_ char *temporary = mem_printf("%s.%d.tmp", path, getpid());
-	_close_ int fd = path_open(dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode);
+	_free_ char *temporary = mem_printf("%s.%d.tmp", path, gettid());
+
+	path_unlink(dirfd, temporary); /* of a thread that was killed here and had our number */
+	_close_ int fd = path_open(dirfd, temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
 
 	if (fd < 0)
 		return fd;
@@ -357,6 +391,11 @@ void fd_close_from(int first, const int *keep, size_t n)
 	close_range(next, ~0u, 0);
 }
 
+void fd_cloexec_from(int first)
+{
+	close_range((unsigned)first, ~0u, CLOSE_RANGE_CLOEXEC);
+}
+
 /* --- paths below a root that is not trusted --- */
 
 int root_open(int rootfd, const char *path, int flags)
@@ -364,7 +403,8 @@ int root_open(int rootfd, const char *path, int flags)
 	struct open_how how = {.flags = (unsigned)flags | O_CLOEXEC,
 			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
 
-	/* -EAGAIN: a rename raced with "..", so the kernel could not tell whether we left the root. */
+	/* -EAGAIN: a rename raced with "..", so the kernel could not tell whether we left the root.
+	 */
 	for (int tries = 0; tries < 128; tries++) {
 		int fd = (int)syscall(SYS_openat2, rootfd, *path ? path : ".", &how, sizeof(how));
 
@@ -374,8 +414,9 @@ int root_open(int rootfd, const char *path, int flags)
 	return -EAGAIN;
 }
 
-/* Walks path component by component, symlinks by hand: each step is root_open() of the whole prefix walked so far, so
- * the kernel, not this loop, keeps us inside. `done` is the prefix as text, free of symlinks that we followed. */
+/* Walks path component by component, symlinks by hand: each step is root_open() of the whole prefix
+ * walked so far, so the kernel, not this loop, keeps us inside. `done` is the prefix as text, free
+ * of symlinks that we followed. */
 int root_mkdirs(int rootfd, const char *path, mode_t mode)
 {
 	int fd = root_open(rootfd, path, O_PATH | O_DIRECTORY);
@@ -440,41 +481,60 @@ int root_mkdirs(int rootfd, const char *path, mode_t mode)
 	return STEAL_FD(at);
 }
 
+/* Cuts trailing slashes off path and returns its last component, which may be "". */
+static char *last_component(char *path)
+{
+	size_t len = strlen(path);
+
+	while (len && path[len - 1] == '/')
+		path[--len] = '\0';
+	char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 int root_parent(int rootfd, const char *path, mode_t mode, char *name)
 {
 	_free_ char *copy = mem_strdup(path);
-	size_t len = strlen(copy);
+	char *last = last_component(copy);
 
-	while (len && copy[len - 1] == '/')
-		copy[--len] = '\0';
-	char *slash = strrchr(copy, '/');
-	const char *base = slash ? slash + 1 : copy;
-
-	if (!*base || !strcmp(base, ".") || !strcmp(base, ".."))
+	if (!*last || !strcmp(last, ".") || !strcmp(last, ".."))
 		return -EINVAL;
-	if (strlen(base) > NAME_MAX)
+	if (strlen(last) > NAME_MAX)
 		return -ENAMETOOLONG;
-	strcpy(name, base);
-	if (slash)
-		*slash = '\0';
-	return root_mkdirs(rootfd, slash ? copy : ".", mode);
+	strcpy(name, last);
+	*last = '\0';
+	return root_mkdirs(rootfd, copy, mode);
 }
 
 int root_mkfile(int rootfd, const char *path, mode_t mode)
 {
-	int fd = root_open(rootfd, path, O_PATH);
+	_free_ char *at = mem_strdup(path);
 
-	if (fd != -ENOENT)
-		return fd;
-	char name[NAME_MAX + 1];
-	_close_ int dir = root_parent(rootfd, path, 0755, name);
+	for (int links = 0; links <= SYMLINKS_MAX; links++) {
+		int fd = root_open(rootfd, at, O_PATH);
 
-	if (dir < 0)
-		return dir;
-	/* O_EXCL | O_NOFOLLOW: a dangling symlink is not followed, it is refused by the open below. */
-	_close_ int file = path_open(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
+		if (fd != -ENOENT)
+			return fd;
+		char name[NAME_MAX + 1], target[PATH_MAX];
+		_close_ int dir = root_parent(rootfd, at, 0755, name);
 
-	if (file < 0 && file != -EEXIST)
-		return file;
-	return root_open(rootfd, path, O_PATH);
+		if (dir < 0)
+			return dir;
+		/* O_EXCL follows no symlink, so this stays in the directory. */
+		_close_ int file = path_open(dir, name, O_WRONLY | O_CREAT | O_EXCL, mode);
+
+		if (file >= 0)
+			return root_open(dir, name, O_PATH | O_NOFOLLOW);
+		if (file != -EEXIST)
+			return file;
+		if (path_readlink(dir, name, target, sizeof(target)) < 0)
+			continue; /* someone made a file there meanwhile: look again */
+		*last_component(at) = '\0';
+		char *next = mem_printf("%s%s", target[0] == '/' ? "" : at, target);
+
+		free(at);
+		at = next;
+	}
+	return -ELOOP;
 }

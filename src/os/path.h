@@ -33,7 +33,8 @@ int path_mkdir(int dirfd, const char *path, mode_t mode);
 int path_mkdirs(int dirfd, const char *path, mode_t mode);
 int path_unlink(int dirfd, const char *path);
 int path_rmdir(int dirfd, const char *path);
-/* Removes path and everything below it, crossing no mount point; a missing path is success. */
+/* Removes path and everything below it; a missing path is success. Crosses no mount point: -EBUSY
+ * where path is one or one lies below. */
 int path_remove_tree(int dirfd, const char *path);
 int path_rename(int dirfd, const char *from, const char *to);
 int path_symlink(const char *target, int dirfd, const char *path);
@@ -68,6 +69,9 @@ int fd_reopen(int proc_fd, int fd, int flags);
 /* Closes every fd from `first` on, except those of keep (sorted, n entries), by close_range(2). */
 void fd_close_from(int first, const int *keep, size_t n);
 
+/* Marks every fd from `first` on close-on-exec. */
+void fd_cloexec_from(int first);
+
 /* --- paths below a root that is not trusted --- */
 
 /* Opens path below rootfd. O_PATH and O_NOFOLLOW work as in open(2); never creates (see root_create). */
@@ -75,7 +79,8 @@ int root_open(int rootfd, const char *path, int flags);
 /* Makes every missing component of path below rootfd and returns an O_PATH fd of the last. An existing component that
  * is no directory: -ENOTDIR. New directories have mode; dangling symlinks are followed inside the root. */
 int root_mkdirs(int rootfd, const char *path, mode_t mode);
-/* As root_mkdirs for the parent, then an empty regular file where nothing exists; returns an O_PATH fd of it. */
+/* As root_mkdirs for the parent, then an empty regular file where nothing exists; returns an O_PATH
+ * fd of what is there. A dangling symlink is followed inside the root. */
 int root_mkfile(int rootfd, const char *path, mode_t mode);
 /* Opens (creating it as root_mkdirs does) the directory that holds path's last component, which is put in
  * name[NAME_MAX + 1]; the caller acts on (dirfd, name). "/" itself: -EINVAL. */
