@@ -23,7 +23,7 @@ void seccomp_prog_done(struct seccomp_prog *p);
 
 /* Loads it into the calling thread (needs CAP_SYS_ADMIN or no_new_privs). With SCMP_ACT_NOTIFY *ret_listener is the
  * notification fd (O_CLOEXEC), else -1. No allocation, async-signal-safe: called last thing before exec. */
-int seccomp_load(const struct spec_seccomp *s, const struct seccomp_prog *p, int *ret_listener,
+int seccomp_prog_load(const struct spec_seccomp *s, const struct seccomp_prog *p, int *ret_listener,
 		 struct err *e);
 
 /* Sends the listener fd to the agent's UNIX socket s->listener_path with the container process state

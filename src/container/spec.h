@@ -160,6 +160,22 @@ struct spec_blkio_list {
 	size_t count;
 };
 
+struct spec_hugepage {
+	char *page_size; /* "2MB" */
+	uint64_t limit;	 /* bytes */
+};
+
+struct spec_net_prio {
+	char *name;
+	uint32_t priority;
+};
+
+struct spec_rdma {
+	char *name;
+	bool has_handles, has_objects;
+	uint32_t hca_handles, hca_objects;
+};
+
 /* "has" bits for resources, because 0 and -1 are values. */
 enum spec_res {
 	RES_MEM_LIMIT = 1 << 0,
@@ -198,22 +214,12 @@ struct spec_resources {
 	uint16_t blkio_weight, blkio_leaf_weight;
 	struct spec_blkio_list blkio_weight_device, blkio_read_bps, blkio_write_bps, blkio_read_iops,
 	    blkio_write_iops;
-	struct {
-		char *page_size; /* "2MB" */
-		uint64_t limit;	 /* bytes */
-	} *hugepages;
+	struct spec_hugepage *hugepages;
 	size_t hugepages_count;
 	uint32_t net_classid;
-	struct {
-		char *name;
-		uint32_t priority;
-	} *net_prio;
+	struct spec_net_prio *net_prio;
 	size_t net_prio_count;
-	struct {
-		char *name;
-		bool has_handles, has_objects;
-		uint32_t hca_handles, hca_objects;
-	} *rdma;
+	struct spec_rdma *rdma;
 	size_t rdma_count;
 	struct spec_kv *unified; /* cgroup v2 file = value */
 	size_t unified_count;
@@ -245,6 +251,12 @@ struct spec_seccomp {
 	size_t rules_count;
 };
 
+struct spec_time_offset {
+	bool given;
+	int64_t secs;
+	uint32_t nanosecs;
+};
+
 struct spec {
 	char *version; /* ociVersion */
 	char *bundle;  /* absolute, where it came from */
@@ -261,7 +273,7 @@ struct spec {
 
 	/* linux */
 	struct spec_idmaps idmaps;
-	struct spec_kv *sysctl;
+	struct spec_kv *sysctl; /* key: a checked path below /proc/sys, "net/ipv4/ip_forward" */
 	size_t sysctl_count;
 	struct spec_resources resources;
 	char *cgroups_path;
@@ -282,11 +294,7 @@ struct spec {
 	char *memory_policy_nodes;
 	bool has_personality;
 	unsigned long personality;
-	struct {
-		bool given;
-		int64_t secs;
-		uint32_t nanosecs;
-	} time_monotonic, time_boottime;
+	struct spec_time_offset time_monotonic, time_boottime;
 
 	struct json_t *json; /* the document, for state and `unified` users; owned */
 	struct spec_arena *arena;
@@ -321,6 +329,11 @@ char *spec_strdup(struct spec *s, const char *str);
 /* Capability N's name ("CAP_CHOWN") or NULL; and back: number, or -1. */
 const char *spec_cap_name(int cap);
 int spec_cap_by_name(const char *name);
+
+/* Name number i of what `features` lists, NULL behind the last: mount options, modes and flags of memoryPolicy. */
+const char *spec_mount_option_name(size_t i);
+const char *spec_mempolicy_mode_name(size_t i);
+const char *spec_mempolicy_flag_name(size_t i);
 
 /* What `viv runtime spec` writes: the JSON text of a default configuration. Returns owned. */
 char *spec_default(bool rootless, uid_t uid, gid_t gid);
