@@ -29,6 +29,6 @@
 		(a)->n = (a)->cap = 0;                                                             \
 	} while (0)
 
-#define vec_each(it, a) for (__typeof__((a)->v) it = (a)->v; it && it < (a)->v + (a)->n; it++)
+#define vec_each(it, a) for (__typeof__(&*(a)->v) it = (a)->v; it && it < (a)->v + (a)->n; it++)
 
 #endif
