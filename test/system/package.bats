@@ -22,7 +22,8 @@ over() {
 		mkdir -p "$1/root" "$1/rw"
 		mount -t tmpfs tmpfs "$1/rw"
 		mkdir "$1/rw/upper" "$1/rw/work"
-		mount -t overlay overlay -o "lowerdir=$2:/,upperdir=$1/rw/upper,workdir=$1/rw/work" "$1/root"
+		cp -a "$2" "$1/rw/tree"
+		mount -t overlay overlay -o "lowerdir=$1/rw/tree:/,upperdir=$1/rw/upper,workdir=$1/rw/work" "$1/root"
 		mount -t proc proc "$1/root/proc"
 		shift 2
 		exec chroot "$0" "$@"' "$BATS_TEST_TMPDIR/root" "$BATS_TEST_TMPDIR" "$folder" "$@"
