@@ -37,6 +37,7 @@ struct cgroup {
 		char path[CGROUP_PATH_MAX]; /* absolute directory */
 	} *v1;			    /* NULL unless v1; v1_count entries, owned */
 	size_t v1_count;
+	const char *helper; /* the program viv-scope; NULL: the installed one. Borrowed, not stored */
 	int fd; /* v2: O_PATH directory fd while the creator holds it, else -1 */
 };
 
@@ -61,6 +62,12 @@ int cgroup_clone_fd(const struct cgroup *cg);
 
 /* Moves the calling single-threaded process. Called in the child, before its mounts change. */
 int cgroup_join_self(const struct cgroup *cg, struct err *e);
+
+/* For `exec`: the group to be born in. subs: "path" or "controller[,controller]:path" below the container's, NULL-terminated
+ * or NULL; the struct's paths follow them, v2 gets its fd. */
+int cgroup_open_for_exec(struct cgroup *cg, const char *const *subs, struct err *e);
+/* The same where the container's group may hold no processes (-EBUSY of clone3): the group that pid is in. v2 only. */
+int cgroup_use_group_of(struct cgroup *cg, pid_t pid, struct err *e);
 
 /* As cgroup_create's limits, on a live container: `update`. Only what spec->resources says is touched. */
 int cgroup_update(const struct cgroup *cg, const struct spec_resources *res, struct err *e);

@@ -1,0 +1,158 @@
+/* Mounts of type "cgroup" inside the container: it sees its own groups and nothing above them.
+ *   v2, own cgroup namespace    a new mount of cgroup2
+ *   v2 otherwise                a bind mount of its group's directory
+ *   v1                          a tmpfs with one directory per hierarchy: a new mount of the
+ * hierarchy in a cgroup namespace, else a bind mount of its directory; names of co-mounted
+ * controllers are symlinks */
+#include "container/start.h"
+#include "base/cleanup.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "os/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int bind_dir(const char *dir, uint64_t attr, int target, struct err *e)
+{
+	_close_ int tree = open_tree(AT_FDCWD, dir, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (tree < 0)
+		return err_sys(e, ERR_CT_MOUNT, "control group '%s'", dir);
+	int rc = mount_set_attr(tree, false, attr, 0, 0);
+
+	if (!rc)
+		rc = mount_attach(tree, target);
+	return rc ? err_set(e, ERR_CT_MOUNT, rc, "control group '%s': %s", dir, strerror(-rc)) : 0;
+}
+
+static int mount_v2(struct mount_env *env, const struct spec_mount *m, int target, struct err *e)
+{
+	const struct start *s = env->s;
+
+	if (s->spec->ns[SPEC_NS_CGROUP].present) {
+		struct err why = {0};
+		_close_ int tree = mount_fs("cgroup2", "cgroup", NULL, m->attr_set, &why);
+		int rc = tree < 0 ? tree : mount_attach(tree, target);
+
+		if (!rc)
+			return 0;
+		/* EPERM: no network or cgroup rights in this user namespace; EBUSY: shared
+		 * superblock options. */
+		if (rc != -EPERM && rc != -EBUSY) {
+			*e = why;
+			return rc;
+		}
+	}
+	struct cgroup_host host;
+	int rc = cgroup_host(&host, e);
+
+	if (rc)
+		return rc;
+	return bind_dir(s->c->cgroup.path[0] ? s->c->cgroup.path : host.unified, m->attr_set,
+			target, e);
+}
+
+/* One hierarchy in the tmpfs. name: the last part of its mount point on the host ("cpu,cpuacct").
+ */
+static int mount_hierarchy(struct mount_env *env, const struct spec_mount *m, int dir,
+			   const char *name, const char *controllers, const char *group,
+			   struct err *e)
+{
+	int rc = path_mkdir(dir, name, 0755);
+	_close_ int target =
+	    rc && rc != -EEXIST ? rc : path_open(dir, name, O_PATH | O_DIRECTORY, 0);
+
+	if (target < 0)
+		return err_set(e, ERR_CT_MOUNT, target, "'%s': %s", name, strerror(-target));
+	if (!env->s->spec->ns[SPEC_NS_CGROUP].present) {
+		rc = bind_dir(group, m->attr_set, target, e);
+	} else {
+		_free_ char *words = mem_strdup(controllers);
+		const char *options[CGROUP_V1_MAX + 2];
+		size_t n = 0;
+
+		if (str_after(controllers, "name="))
+			options[n++] = "none";
+		for (char *save, *w = strtok_r(words, ",", &save); w && n <= CGROUP_V1_MAX;
+		     w = strtok_r(NULL, ",", &save))
+			options[n++] = w;
+		options[n] = NULL;
+		_close_ int tree = mount_fs("cgroup", "cgroup", options, m->attr_set, e);
+
+		rc = tree < 0 ? tree : mount_attach(tree, target);
+		if (rc && tree >= 0)
+			err_set(e, ERR_CT_MOUNT, rc, "control group '%s': %s", name, strerror(-rc));
+	}
+	if (rc)
+		return rc;
+	/* "cpu,cpuacct" is also found as cpu and as cpuacct. */
+	if (strchr(name, ',')) {
+		_free_ char *words = mem_strdup(name);
+
+		for (char *save, *w = strtok_r(words, ",", &save); w;
+		     w = strtok_r(NULL, ",", &save))
+			path_symlink(name, dir, w);
+	}
+	return 0;
+}
+
+static int mount_v1(struct mount_env *env, const struct spec_mount *m, int target, struct err *e)
+{
+	const struct cgroup *cg = &env->s->c->cgroup;
+	struct cgroup_host host;
+	int rc = cgroup_host(&host, e);
+
+	if (rc)
+		return rc;
+	static const char *const options[] = {"mode=755", NULL};
+	uint64_t attr = m->attr_set & ~(uint64_t)MOUNT_ATTR_RDONLY;
+	_close_ int tmpfs = mount_fs("tmpfs", "tmpfs", options, attr, e);
+
+	if (tmpfs < 0)
+		return tmpfs;
+	for (size_t i = 0; i < cg->v1_count && !rc; i++)
+		for (size_t h = 0; h < host.v1_count && !rc; h++) {
+			const char *slash = strrchr(host.v1[h].mountpoint, '/');
+
+			if (str_eq(host.v1[h].controllers, cg->v1[i].controllers) && slash)
+				rc = mount_hierarchy(env, m, tmpfs, slash + 1,
+						     cg->v1[i].controllers, cg->v1[i].path, e);
+		}
+	if (rc)
+		return rc;
+	rc = mount_set_attr(tmpfs, false, m->attr_set & MOUNT_ATTR_RDONLY, 0, 0);
+	if (!rc)
+		rc = mount_attach(tmpfs, target);
+	return rc ? err_set(e, ERR_CT_MOUNT, rc, "control groups: %s", strerror(-rc)) : 0;
+}
+
+int mount_cgroup(struct mount_env *env, const struct spec_mount *m, struct err *e)
+{
+	_close_ int target = root_mkdirs(env->rootfd, m->destination, 0755);
+
+	if (target < 0)
+		return err_set(e, ERR_CT_MOUNT, target, "mount point cannot be made: %s",
+			       strerror(-target));
+	switch (env->s->c->cgroup.mode) {
+	case CGROUP_V2:
+		return mount_v2(env, m, target, e);
+	case CGROUP_V1:
+		return mount_v1(env, m, target, e);
+	default: { /* an ordinary user without groups of its own sees the host's, read-only */
+		uint64_t attr = m->attr_set | MOUNT_ATTR_RDONLY;
+		_close_ int tree = open_tree(AT_FDCWD, "/sys/fs/cgroup",
+					     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+		int rc = tree < 0 ? -errno : mount_set_attr(tree, true, attr, 0, 0);
+
+		if (!rc)
+			rc = mount_attach(tree, target);
+		return rc ? err_set(e, ERR_CT_MOUNT, rc, "control groups: %s", strerror(-rc)) : 0;
+	}
+	}
+}
