@@ -45,7 +45,7 @@ ERR_CODE(CG_LIMIT, "CG-LIMIT", 1, "A resource limit was refused",
 ERR_CODE(SECCOMP, "SECCOMP", 1, "The system call filter cannot be loaded",
 	"The profile names an unknown action or architecture, or the kernel refuses the filter.", "Check linux.seccomp in config.json.")
 ERR_CODE(STATE_CORRUPT, "STATE-CORRUPT", 1, "Stored state cannot be read",
-	"A file of the state directory is damaged or of a newer version.", "Remove what it describes with `delete --force`, or use the version that wrote it.")
+	"A file of the state directory is damaged or of a newer version.", "Remove what it describes with `delete --force`, or use the version that wrote it. A damaged store (state.db): move it away to begin anew, or salvage it with `sqlite3 state.db .recover`.")
 ERR_CODE(STATE_CONFLICT, "STATE-CONFLICT", 4, "Someone else changed it first",
 	"A compare-and-set transaction found another revision than it expected.", "Read again and retry; commands do this by themselves a bounded number of times.")
 ERR_CODE(STATE_BUSY, "STATE-BUSY", 7, "The state store is busy",
@@ -58,4 +58,14 @@ ERR_CODE(NOT_FOUND, "NOT-FOUND", 3, "No such thing",
 	"What the message names does not exist.", "Check the name.")
 ERR_CODE(PROTO, "PROTO", 1, "The other side broke the protocol",
 	"A message was malformed, too long, or out of order.", "Use the same version on both sides.")
+ERR_CODE(STATE_NEWER, "STATE-NEWER", 1, "The state store is of a newer version",
+	"A newer version of Vivarium has written this store; this one does not know its format and has not touched it.", "Use the version that wrote it; versions do not downgrade a store.")
+ERR_CODE(STATE_FULL, "STATE-FULL", 7, "There is no room for the state store",
+	"The file system is full, or a quota or file size limit is reached. The change was not made; everything before it is kept.", "Free space where the store is, or raise the quota; then try again.")
+ERR_CODE(STATE_READONLY, "STATE-READONLY", 5, "The state store cannot be written",
+	"Its directory, its files or its file system are read-only for this user.", "Check owner and mode of the state directory, and whether its file system is mounted read-only.")
+ERR_CODE(STATE_LIMIT, "STATE-LIMIT", 1, "A limit of the state store was reached",
+	"A key, a value, a transaction or a result is larger than the store takes, or a transaction contradicts itself.", "The message names the limit; split the request, or read in pages.")
+ERR_CODE(STATE_FUTURE, "STATE-FUTURE", 4, "That revision has not happened yet",
+	"A read asked for a revision behind the newest one; often the store was replaced by an older copy.", "Read the present state, and go on from its revision.")
 /* clang-format on */

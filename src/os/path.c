@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -203,6 +204,11 @@ int path_readlink(int dirfd, const char *path, char *buf, size_t size)
 int path_mkfifo(int dirfd, const char *path, mode_t mode)
 {
 	return rc_of(mkfifoat(dirfd, path, mode));
+}
+
+int path_watch(int inotify_fd, const char *path, uint32_t mask)
+{
+	return rc_of(inotify_add_watch(inotify_fd, path, mask));
 }
 
 int path_chmod(int dirfd, const char *path, mode_t mode)

@@ -40,6 +40,8 @@ int path_rename(int dirfd, const char *from, const char *to);
 int path_symlink(const char *target, int dirfd, const char *path);
 int path_readlink(int dirfd, const char *path, char *buf, size_t size); /* returns length; NUL-terminated */
 int path_mkfifo(int dirfd, const char *path, mode_t mode);
+/* inotify_add_watch(2); returns the watch descriptor. */
+int path_watch(int inotify_fd, const char *path, uint32_t mask);
 int path_chmod(int dirfd, const char *path, mode_t mode);
 int path_chown(int dirfd, const char *path, uid_t uid, gid_t gid); /* of the link itself */
 /* Canonical absolute form as realpath(3). Returns owned in *ret. */
