@@ -68,4 +68,6 @@ ERR_CODE(STATE_LIMIT, "STATE-LIMIT", 1, "A limit of the state store was reached"
 	"A key, a value, a transaction or a result is larger than the store takes, or a transaction contradicts itself.", "The message names the limit; split the request, or read in pages.")
 ERR_CODE(STATE_FUTURE, "STATE-FUTURE", 4, "That revision has not happened yet",
 	"A read asked for a revision behind the newest one; often the store was replaced by an older copy.", "Read the present state, and go on from its revision.")
+ERR_CODE(SETTINGS, "SETTINGS", 2, "The settings cannot be used",
+	"A settings file is not YAML, has an unknown key, or a value that does not suit its key.", "The message names file and line; `viv settings` lists the keys, `viv settings set KEY VALUE` writes them.")
 /* clang-format on */
