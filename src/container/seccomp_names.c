@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 
 #ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV /* Linux 5.19 */
@@ -131,4 +132,11 @@ const char *const *seccomp_known_flags(void)
 const char *const *seccomp_supported_flags(void)
 {
 	return flag_names;
+}
+
+void seccomp_library_version(char *ret, size_t size)
+{
+	const struct scmp_version *v = seccomp_version();
+
+	snprintf(ret, size, "%u.%u.%u", v->major, v->minor, v->micro);
 }

@@ -330,10 +330,8 @@ char *spec_strdup(struct spec *s, const char *str);
 const char *spec_cap_name(int cap);
 int spec_cap_by_name(const char *name);
 
-/* Name number i of what `features` lists, NULL behind the last: mount options, modes and flags of memoryPolicy. */
+/* Mount option number i of those that are known by name; NULL behind the last. */
 const char *spec_mount_option_name(size_t i);
-const char *spec_mempolicy_mode_name(size_t i);
-const char *spec_mempolicy_flag_name(size_t i);
 
 /* What `viv runtime spec` writes: the JSON text of a default configuration. Returns owned. */
 char *spec_default(bool rootless, uid_t uid, gid_t gid);

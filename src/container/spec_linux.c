@@ -190,16 +190,6 @@ static const struct spec_name mempolicy_flags[] = {
     {},
 };
 
-const char *spec_mempolicy_mode_name(size_t i)
-{
-	return i < ARRAY_SIZE(mempolicy_modes) ? mempolicy_modes[i].name : NULL;
-}
-
-const char *spec_mempolicy_flag_name(size_t i)
-{
-	return i < ARRAY_SIZE(mempolicy_flags) ? mempolicy_flags[i].name : NULL;
-}
-
 static int check_mempolicy(struct spec_reader *r, const struct spec_at *at, const json_t *v,
 			   void *base)
 {
