@@ -5,12 +5,14 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/programs.h"
+#include "os/exe.h"
 #include "os/path.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <sys/mman.h>
+#include <stdlib.h>
 
 extern char **environ;
 
@@ -31,27 +33,6 @@ static char *locate(const char *program)
 	return mem_printf("%s/%s", VIV_LIBEXECDIR, program);
 }
 
-/* A sealed copy of the file in memory. The copy is one write(2) from a mapping: sendfile(2) goes
- * page by page through a pipe and takes a hundred times as long. */
-static int sealed_copy(const char *path, const char *name)
-{
-	_close_ int fd = path_open(AT_FDCWD, path, O_RDONLY, 0);
-	struct stat st;
-
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
-
-	if (map == MAP_FAILED)
-		return -errno;
-	int copy = fd_memfd_sealed(name, map, (size_t)st.st_size);
-
-	munmap(map, (size_t)st.st_size);
-	return copy;
-}
-
 /* Becomes the program; returns only where that fails. */
 static int become(const char *program, bool sealed, char **argv)
 {
@@ -59,10 +40,13 @@ static int become(const char *program, bool sealed, char **argv)
 	int rc;
 
 	if (sealed) {
-		_close_ int fd = sealed_copy(path, program);
+		_close_ int fd = exe_sealed_copy(path, program);
+		char *slash = strrchr(path, '/');
 
 		rc = fd;
 		if (fd >= 0) {
+			if (slash)
+				setenv(EXE_DIRECTORY_ENV, mem_strndup(path, (size_t)(slash - path)), 1);
 			fexecve(fd, argv, environ);
 			rc = -errno;
 		}

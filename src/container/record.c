@@ -1,0 +1,319 @@
+#include "container/record.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/vec.h"
+#include "os/path.h"
+#include "os/proc.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+
+#define STATE_FILE     "state.json"
+#define STATE_VERSION  1
+#define STATE_FILE_MAX (4u << 20)
+
+static bool id_valid(const char *id)
+{
+	if (!*id || strlen(id) > CONTAINER_ID_MAX || str_eq(id, ".") || str_eq(id, ".."))
+		return false;
+	for (const char *p = id; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("_+-.", *p))
+			return false;
+	return true;
+}
+
+static int id_check(const char *id, struct err *e)
+{
+	return id_valid(id) ? 0
+			    : err_set(e, ERR_CT_ID, -EINVAL,
+				      "invalid container ID '%s': letters, digits, '_', '+', '-' and "
+				      "'.' only, at most %d",
+				      id, CONTAINER_ID_MAX);
+}
+
+int container_root_open(const char *path, bool create, struct err *e)
+{
+	_free_ char *chosen = NULL;
+	const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
+
+	if (path && *path)
+		chosen = mem_strdup(path);
+	else if (geteuid() == 0 && !(runtime_dir && getenv("_VIV_ROOTLESS")))
+		chosen = mem_strdup("/run/viv/runtime");
+	else if (runtime_dir && *runtime_dir)
+		chosen = mem_printf("%s/viv/runtime", runtime_dir);
+	else
+		chosen = mem_printf("/tmp/viv-%u/runtime", geteuid());
+	if (create) {
+		int rc = path_mkdirs(AT_FDCWD, chosen, 0700);
+
+		if (rc)
+			return err_set(e, ERR_SYS, rc, "state directory '%s' cannot be made: %s",
+				       chosen, strerror(-rc));
+	}
+	int fd = path_open(AT_FDCWD, chosen, O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd == -ENOENT)
+		return err_set(e, ERR_CT_NOT_FOUND, fd,
+			       "state directory '%s' does not exist: there are no containers", chosen);
+	if (fd < 0)
+		return err_set(e, ERR_DENIED, fd, "state directory '%s': %s", chosen, strerror(-fd));
+	struct stat st;
+
+	/* Below /tmp someone else could have made it first. */
+	if (path_lstat(fd, "", &st) == 0 && st.st_uid != geteuid() && st.st_uid != 0) {
+		close(fd);
+		return err_set(e, ERR_DENIED, -EPERM, "state directory '%s' belongs to user %u", chosen,
+			       st.st_uid);
+	}
+	return fd;
+}
+
+static void now_rfc3339(char *out, size_t size)
+{
+	struct timespec ts;
+	struct tm tm;
+	char date[32];
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	gmtime_r(&ts.tv_sec, &tm);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out, size, "%.20s.%09uZ", date, (unsigned)ts.tv_nsec);
+}
+
+int container_claim(int root_fd, const char *id, struct container *ret, struct err *e)
+{
+	int rc = id_check(id, e);
+
+	if (rc)
+		return rc;
+	rc = path_mkdir(root_fd, id, 0711);
+	if (rc == -EEXIST)
+		return err_set(e, ERR_CT_EXISTS, rc, "container with given ID already exists: '%s'", id);
+	if (rc)
+		return err_set(e, ERR_SYS, rc, "directory of container '%s' cannot be made: %s", id,
+			       strerror(-rc));
+	int fd = path_open(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+
+	if (fd < 0) {
+		path_rmdir(root_fd, id);
+		return err_set(e, ERR_SYS, fd, "directory of container '%s': %s", id, strerror(-fd));
+	}
+	*ret = (struct container){.root_fd = root_fd, .dir_fd = fd, .owner = geteuid()};
+	ret->cgroup.fd = -1;
+	strcpy(ret->id, id);
+	now_rfc3339(ret->created, sizeof(ret->created));
+	ret->creator.pid = getpid();
+	char state;
+
+	if (proc_stat(ret->creator.pid, &ret->creator.start, &state))
+		ret->creator.pid = 0;
+	return 0;
+}
+
+static json_t *proc_json(const struct container_proc *p)
+{
+	return json_pack("{s:i, s:I}", "pid", (int)p->pid, "start", (json_int_t)p->start);
+}
+
+int container_save(const struct container *c, struct err *e)
+{
+	json_t *j = json_pack(
+	    "{s:i, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:b, s:b, s:o, s:O*}", "version",
+	    STATE_VERSION, "id", c->id, "bundle", c->bundle ? c->bundle : "", "rootfs",
+	    c->rootfs ? c->rootfs : "", "created", c->created, "owner", (json_int_t)c->owner, "init",
+	    proc_json(&c->init), "creator", proc_json(&c->creator), "poststop", c->has_poststop,
+	    "systemd_cgroup", c->systemd_cgroup, "cgroup", cgroup_to_json(&c->cgroup), "annotations",
+	    c->annotations);
+	_free_ char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+
+	json_decref(j);
+	if (!text)
+		return err_set(e, ERR_NOMEM, -ENOMEM, "state of container '%s' cannot be written", c->id);
+	int rc = path_replace(c->dir_fd, STATE_FILE, text, strlen(text), 0600, false);
+
+	return rc ? err_set(e, ERR_SYS, rc, "state of container '%s' cannot be written: %s", c->id,
+			    strerror(-rc))
+		  : 0;
+}
+
+static void proc_from_json(struct container_proc *p, json_t *j)
+{
+	json_int_t start = 0;
+	int pid = 0;
+
+	if (json_unpack(j, "{s:i, s:I}", "pid", &pid, "start", &start) == 0 && pid > 0)
+		*p = (struct container_proc){pid, (uint64_t)start};
+}
+
+static int parse_state(struct container *c, const char *text, size_t len, struct err *e)
+{
+	json_error_t jerr;
+	json_t *j = json_loadb(text, len, 0, &jerr);
+	const char *bundle, *rootfs, *created;
+	json_t *init, *creator, *cgroup, *annotations = NULL;
+	json_int_t owner;
+	int version, poststop, systemd;
+
+	if (!j || json_unpack(j, "{s:i, s:s, s:s, s:s, s:I, s:o, s:o, s:b, s:b, s:o, s?o}", "version",
+			      &version, "bundle", &bundle, "rootfs", &rootfs, "created", &created,
+			      "owner", &owner, "init", &init, "creator", &creator, "poststop",
+			      &poststop, "systemd_cgroup", &systemd, "cgroup", &cgroup, "annotations",
+			      &annotations)) {
+		json_decref(j);
+		return err_set(e, ERR_STATE_CORRUPT, -EBADMSG, "state file of container '%s' is damaged",
+			       c->id);
+	}
+	int rc = 0;
+
+	if (version != STATE_VERSION)
+		rc = err_set(e, ERR_STATE_CORRUPT, -EBADMSG,
+			     "state file of container '%s' has version %d, this program reads %d", c->id,
+			     version, STATE_VERSION);
+	else
+		rc = cgroup_from_json(&c->cgroup, cgroup, e);
+	if (!rc) {
+		c->bundle = mem_strdup(bundle);
+		c->rootfs = mem_strdup(rootfs);
+		snprintf(c->created, sizeof(c->created), "%s", created);
+		c->owner = (uid_t)owner;
+		proc_from_json(&c->init, init);
+		proc_from_json(&c->creator, creator);
+		c->has_poststop = poststop;
+		c->systemd_cgroup = systemd;
+		c->annotations = json_incref(annotations);
+	}
+	json_decref(j);
+	return rc;
+}
+
+int container_load(int root_fd, const char *id, bool lock, struct container *ret, struct err *e)
+{
+	int rc = id_check(id, e);
+
+	if (rc)
+		return rc;
+	_container_ struct container c = {
+	    .root_fd = root_fd, .dir_fd = -1, .owner = geteuid(), .cgroup.fd = -1};
+
+	strcpy(c.id, id);
+	c.dir_fd = path_open(root_fd, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	if (c.dir_fd == -ENOENT)
+		return err_set(e, ERR_CT_NOT_FOUND, -ENOENT, "container '%s' does not exist", id);
+	if (c.dir_fd < 0)
+		return err_set(e, ERR_SYS, c.dir_fd, "container '%s': %s", id, strerror(-c.dir_fd));
+	if (lock && flock(c.dir_fd, LOCK_EX) < 0)
+		return err_sys(e, ERR_SYS, "container '%s' cannot be locked", id);
+	_buf_ struct buf text = {0};
+
+	rc = path_read(c.dir_fd, STATE_FILE, &text, STATE_FILE_MAX);
+	if (rc == -ENOENT && lock && !path_exists(root_fd, id)) /* removed while we waited */
+		return err_set(e, ERR_CT_NOT_FOUND, -ENOENT, "container '%s' does not exist", id);
+	if (rc && rc != -ENOENT)
+		return err_set(e, ERR_SYS, rc, "state file of container '%s': %s", id, strerror(-rc));
+	if (!rc)
+		rc = parse_state(&c, text.s, text.len, e);
+	else
+		rc = 0; /* its maker was killed before it wrote anything, or is about to write */
+	if (rc)
+		return rc;
+	*ret = c;
+	c = (struct container){.dir_fd = -1, .cgroup.fd = -1};
+	return 0;
+}
+
+int container_spec(const struct container *c, struct spec **ret, struct err *e)
+{
+	_buf_ struct buf text = {0};
+	int rc = path_read(c->dir_fd, "config.json", &text, SPEC_FILE_MAX);
+
+	if (rc)
+		return err_set(e, ERR_STATE_CORRUPT, rc, "stored configuration of container '%s': %s",
+			       c->id, strerror(-rc));
+	return spec_parse(text.s, text.len, c->bundle, ret, e);
+}
+
+enum container_status container_status(const struct container *c)
+{
+	if (!proc_alive(c->init.pid, c->init.start))
+		return proc_alive(c->creator.pid, c->creator.start) ? CONTAINER_CREATING
+								    : CONTAINER_STOPPED;
+	if (proc_alive(c->creator.pid, c->creator.start))
+		return CONTAINER_CREATING;
+	if (cgroup_is_frozen(&c->cgroup))
+		return CONTAINER_PAUSED;
+	return path_exists(c->dir_fd, CONTAINER_FIFO) ? CONTAINER_CREATED : CONTAINER_RUNNING;
+}
+
+const char *container_status_name(enum container_status s)
+{
+	static const char *const names[] = {"creating", "created", "running", "paused", "stopped"};
+
+	return names[s];
+}
+
+json_t *container_state_json(const struct container *c, enum container_status s)
+{
+	json_t *j = json_pack("{s:s, s:s, s:s}", "ociVersion", SPEC_VERSION, "id", c->id, "status",
+			      container_status_name(s));
+
+	/* runtime.md "State": pid is required unless the container has stopped. */
+	json_object_set_new(j, "pid", json_integer(s == CONTAINER_STOPPED ? 0 : c->init.pid));
+	json_object_set_new(j, "bundle", json_string(c->bundle ? c->bundle : ""));
+	if (c->annotations && json_object_size(c->annotations))
+		json_object_set(j, "annotations", c->annotations);
+	return j;
+}
+
+int container_remove(struct container *c, struct err *e)
+{
+	int rc = path_remove_tree(c->root_fd, c->id);
+
+	return rc ? err_set(e, ERR_SYS, rc, "directory of container '%s' cannot be removed: %s", c->id,
+			    strerror(-rc))
+		  : 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int container_names(int root_fd, char ***ret, struct err *e)
+{
+	VEC(char *) names = {0};
+	int fd = path_open(root_fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	_closedir_ DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d)
+		return err_sys(e, ERR_SYS, "state directory cannot be read");
+	for (struct dirent *ent; (ent = readdir(d)) && names.n < CONTAINER_LIST_MAX;)
+		if (id_valid(ent->d_name) && ent->d_name[0] != '.' &&
+		    (ent->d_type == DT_DIR || ent->d_type == DT_UNKNOWN))
+			vec_push(&names, mem_strdup(ent->d_name));
+	if (names.n)
+		qsort(names.v, names.n, sizeof(*names.v), by_name);
+	vec_push(&names, NULL);
+	*ret = names.v;
+	return 0;
+}
+
+void container_done(struct container *c)
+{
+	cgroup_done(&c->cgroup);
+	json_decref(c->annotations);
+	free(c->bundle);
+	free(c->rootfs);
+	if (c->dir_fd >= 0)
+		close(c->dir_fd);
+	*c = (struct container){.dir_fd = -1, .cgroup.fd = -1};
+}

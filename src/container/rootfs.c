@@ -1,0 +1,242 @@
+/* The container's root: its own tree, its mounts, its devices, and the pivot into it. Runs in the child, in its own mount
+ * namespace; until pivot_root(2) the host's files are still there, and what is needed of them is opened before. */
+#include "container/start.h"
+#include "container/sync.h"
+#include "base/cleanup.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "os/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+static char *rootfs_path(const struct spec *spec)
+{
+	return spec->root_path[0] == '/' ? mem_strdup(spec->root_path)
+					 : mem_printf("%s/%s", spec->bundle, spec->root_path);
+}
+
+/* Sources that init could not open by itself: in a user namespace its root may be nobody for their directories, and only
+ * the outer namespace may id-map. They are cloned here, with the caller's rights, and inherited as descriptors. */
+int rootfs_open_sources(struct start *s, struct err *e)
+{
+	const struct spec *spec = s->spec;
+
+	s->rootfs_fd = -1;
+	if (!spec->ns[SPEC_NS_MOUNT].present || s->rootless)
+		return 0;
+	bool userns = spec->ns[SPEC_NS_USER].present;
+
+	if (userns) {
+		_free_ char *path = rootfs_path(spec);
+
+		s->rootfs_fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+		if (s->rootfs_fd < 0)
+			return err_sys(e, ERR_CT_ROOTFS, "root file system '%s'", path);
+	}
+	if (spec->mounts_count) {
+		s->mount_fds = mem_array(spec->mounts_count, sizeof(*s->mount_fds));
+		memset(s->mount_fds, -1, spec->mounts_count * sizeof(*s->mount_fds));
+	}
+	for (size_t i = 0; i < spec->mounts_count; i++) {
+		const struct spec_mount *m = &spec->mounts[i];
+
+		if (m->kind != SPEC_MOUNT_BIND || !(userns || m->idmap != SPEC_IDMAP_NONE))
+			continue;
+		s->mount_fds[i] = mount_open_source(s, m, e);
+		if (s->mount_fds[i] < 0)
+			return err_prefix(e, "error mounting '%s' to rootfs at '%s': ", m->source,
+					  m->destination);
+	}
+	return 0;
+}
+
+/* Attaches the root's tree over itself, so that it is a mount point, and returns its fd. */
+static int attach_root(struct start *s, struct err *e)
+{
+	const struct spec *spec = s->spec;
+	_free_ char *path = rootfs_path(spec);
+	unsigned long propagation = spec->rootfs_propagation ? spec->rootfs_propagation
+							     : MS_SLAVE | MS_REC;
+
+	/* MS_PRIVATE or MS_SLAVE keeps our mounts from the host; MS_SHARED on purpose lets them through. */
+	if (mount(NULL, "/", NULL, propagation & (MS_SHARED | MS_SLAVE | MS_PRIVATE | MS_UNBINDABLE | MS_REC),
+		  NULL) < 0)
+		return err_sys(e, ERR_CT_ROOTFS, "propagation of the root mount");
+	_close_ int tree = s->rootfs_fd >= 0 ? fcntl(s->rootfs_fd, F_DUPFD_CLOEXEC, 0)
+					     : open_tree(AT_FDCWD, path,
+							 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+
+	if (tree < 0)
+		return err_sys(e, ERR_CT_ROOTFS, "root file system '%s'", path);
+	_close_ int at = path_open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
+	int rc = at;
+
+	if (at == -EACCES && s->rootfs_fd >= 0) { /* its parents are closed to us; any directory will do */
+		_close_ int tmp = path_open(AT_FDCWD, "/tmp", O_PATH | O_DIRECTORY, 0);
+
+		rc = tmp < 0 ? tmp : mount_attach(tree, tmp);
+	} else if (at >= 0) {
+		/* pivot_root(2) refuses a new root below a shared mount. */
+		struct mount_attr private = {.propagation = MS_PRIVATE};
+
+		if (propagation & MS_SHARED)
+			mount_setattr(at, "", AT_EMPTY_PATH, &private, sizeof(private));
+		rc = mount_attach(tree, at);
+	}
+	if (rc < 0)
+		return err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s", path, strerror(-rc));
+	return STEAL_FD(tree);
+}
+
+/* The host's /dev/null, to be bound over masked files: the real one, not what somebody put there. */
+static int open_null(struct err *e)
+{
+	_close_ int fd = path_open(AT_FDCWD, "/dev/null", O_PATH | O_NOFOLLOW, 0);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+		return err_set(e, ERR_SYS, -ENODEV, "/dev/null of this host is not the null device");
+	return STEAL_FD(fd);
+}
+
+/* Where pivot_root(2) is impossible, because the host's root is the initramfs: `--no-pivot`. */
+static int move_root(int rootfd)
+{
+	if (fchdir(rootfd) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
+	    chdir("/") < 0)
+		return -errno;
+	return 0;
+}
+
+static int pivot(int rootfd)
+{
+	/* pivot_root(".", "."): the old root lands on top of the new one and is taken off from there; no directory of the
+	 * container is needed for it (pivot_root(2), NOTES). */
+	if (fchdir(rootfd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+		return -errno;
+	/* Nothing that happens to the old tree now may reach the host. */
+	if (mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0 || umount2(".", MNT_DETACH) < 0 ||
+	    chdir("/") < 0)
+		return -errno;
+	return 0;
+}
+
+/* Without a mount namespace of its own the container is a chroot. */
+static int plain_chroot(int rootfd)
+{
+	return fchdir(rootfd) < 0 || chroot(".") < 0 || chdir("/") < 0 ? -errno : 0;
+}
+
+static int run_hooks(struct start *s, struct err *e)
+{
+	const struct spec_hooks *h = &s->spec->hooks;
+
+	/* The parent runs these in the runtime's namespaces: prestart and createRuntime. */
+	if (h->prestart.count || h->create_runtime.count) {
+		int rc = sync_ask(s->sync, SYNC_HOOKS, 0, e);
+
+		if (rc)
+			return rc;
+	}
+	if (!h->create_container.count)
+		return 0;
+	json_t *state = container_state_json(s->c, CONTAINER_CREATING);
+	_free_ char *text = json_dumps(state, JSON_COMPACT);
+
+	json_decref(state);
+	return hooks_run(&h->create_container, "createContainer", text, e);
+}
+
+static int mount_notify(struct mount_env *env, struct err *e)
+{
+	if (env->s->notify_dir_fd < 0)
+		return 0;
+	_close_ int tree = open_tree(env->s->notify_dir_fd, "",
+				     AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	_close_ int target = tree < 0 ? -errno : root_mkdirs(env->rootfd, "/run/notify", 0755);
+	int rc = target < 0 ? target
+			    : mount_set_attr(tree, false,
+					     MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, 0);
+
+	if (!rc)
+		rc = mount_attach(tree, target);
+	return rc ? err_set(e, ERR_CT_MOUNT, rc, "notify socket: %s", strerror(-rc)) : 0;
+}
+
+static int fill_root(struct mount_env *env, struct err *e)
+{
+	const struct start *s = env->s;
+	int rc = 0;
+
+	for (size_t i = 0; i < s->spec->mounts_count && !rc; i++)
+		rc = mount_one(env, i, e);
+	if (!rc)
+		rc = mount_notify(env, e);
+	if (!rc)
+		rc = device_setup(env, e);
+	return rc;
+}
+
+int rootfs_setup(struct start *s, struct err *e)
+{
+	const struct spec *spec = s->spec;
+
+	if (!spec->ns[SPEC_NS_MOUNT].present || spec->ns[SPEC_NS_MOUNT].path) {
+		_free_ char *path = rootfs_path(spec);
+		_close_ int root = path_open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
+		int rc = root < 0 ? root : run_hooks(s, e);
+
+		if (!rc)
+			rc = console_setup(s, root, false, e);
+		if (!rc && !spec->ns[SPEC_NS_MOUNT].path)
+			rc = plain_chroot(root);
+		return rc && !e->rc ? err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s", path,
+					      strerror(-rc))
+				    : rc;
+	}
+	_close_ int null_fd = open_null(e);
+
+	if (null_fd < 0)
+		return null_fd;
+	_close_ int root = attach_root(s, e);
+
+	if (root < 0)
+		return root;
+	struct mount_env env = {.s = s, .rootfd = root, .null_fd = null_fd};
+	int rc = fill_root(&env, e);
+
+	if (!rc)
+		rc = run_hooks(s, e);
+	if (!rc)
+		rc = console_setup(s, root, true, e);
+	if (!rc)
+		rc = mask_paths(&env, e);
+	int late = mount_finish(&env, e);
+
+	if (rc || late)
+		return rc ? rc : late;
+	if (spec->root_readonly)
+		rc = mount_set_attr(root, false, MOUNT_ATTR_RDONLY, 0, 0);
+	if (rc)
+		return err_set(e, ERR_CT_ROOTFS, rc, "root file system cannot be made read-only: %s",
+			       strerror(-rc));
+	rc = s->opts->no_pivot ? move_root(root) : pivot(root);
+	if (rc)
+		return err_set(e, ERR_CT_ROOTFS, rc, "the root file system cannot become the root: %s",
+			       strerror(-rc));
+	if (spec->rootfs_propagation &&
+	    mount(NULL, "/", NULL, spec->rootfs_propagation, NULL) < 0)
+		return err_sys(e, ERR_CT_ROOTFS, "rootfsPropagation");
+	return 0;
+}
