@@ -46,7 +46,8 @@ static int become(const char *program, bool sealed, char **argv)
 		rc = fd;
 		if (fd >= 0) {
 			if (slash)
-				setenv(EXE_DIRECTORY_ENV, mem_strndup(path, (size_t)(slash - path)), 1);
+				setenv(EXE_DIRECTORY_ENV, mem_strndup(path, (size_t)(slash - path)),
+				       1);
 			fexecve(fd, argv, environ);
 			rc = -errno;
 		}

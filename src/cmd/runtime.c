@@ -1,6 +1,6 @@
-/* viv-runtime: the OCI runtime's command line. Names, arguments and exit statuses are runc's, so that podman, containerd
- * and dockerd can be pointed at it; its main re-executes itself from a sealed memfd where a container could otherwise
- * reach the program file (runtime_main.c). */
+/* viv-runtime: the OCI runtime's command line. Names, arguments and exit statuses are runc's, so
+ * that podman, containerd and dockerd can be pointed at it; its main re-executes itself from a
+ * sealed memfd where a container could otherwise reach the program file (runtime_main.c). */
 #include "cmd/runtime.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -162,8 +162,8 @@ static void print_version(void)
 {
 	const struct scmp_version *v = seccomp_version();
 
-	printf("viv-runtime version %s\nspec: %s\nlibseccomp: %u.%u.%u\n", VIV_VERSION, SPEC_VERSION,
-	       v->major, v->minor, v->micro);
+	printf("viv-runtime version %s\nspec: %s\nlibseccomp: %u.%u.%u\n", VIV_VERSION,
+	       SPEC_VERSION, v->major, v->minor, v->micro);
 }
 
 static int open_log(struct cli *c)
@@ -174,9 +174,10 @@ static int open_log(struct cli *c)
 	struct err e = {0};
 
 	if (!file || !*file) {
-		logsink_init(&sink, STDERR_FILENO, json ? LOGSINK_JSON : LOGSINK_TEXT, "viv-runtime");
-	} else if (logsink_open_file(&sink, file, json ? LOGSINK_JSON : LOGSINK_LOGFMT, "viv-runtime",
-				     &e)) {
+		logsink_init(&sink, STDERR_FILENO, json ? LOGSINK_JSON : LOGSINK_TEXT,
+			     "viv-runtime");
+	} else if (logsink_open_file(&sink, file, json ? LOGSINK_JSON : LOGSINK_LOGFMT,
+				     "viv-runtime", &e)) {
 		cli_fail(c, &e);
 		return 1;
 	}
@@ -202,11 +203,12 @@ static int print_names(const char *kind, const char *prefix)
 extern const struct cli_program runtime_program;
 const struct cli_program runtime_program = {
     .name = "viv runtime",
-    .summary = "the OCI runtime: containers from bundles, for podman, containerd, dockerd and by hand",
-    .description =
-	"Implements the OCI runtime specification " SPEC_VERSION " with runc's commands, arguments and exit "
-	"statuses. A bundle is a directory with config.json and a root file system; "
-	"'viv runtime spec' writes an example of the former.",
+    .summary =
+	"the OCI runtime: containers from bundles, for podman, containerd, dockerd and by hand",
+    .description = "Implements the OCI runtime specification " SPEC_VERSION
+		   " with runc's commands, arguments and exit "
+		   "statuses. A bundle is a directory with config.json and a root file system; "
+		   "'viv runtime spec' writes an example of the former.",
     .commands = commands,
     .globals = globals,
     .groups = groups,

@@ -1,4 +1,5 @@
-/* The commands of viv-runtime, runc's by name, argument and exit status; src/cmd/runtime.c has their table. */
+/* The commands of viv-runtime, runc's by name, argument and exit status; src/cmd/runtime.c has
+ * their table. */
 #ifndef CMD_RUNTIME_H
 #define CMD_RUNTIME_H
 
@@ -6,10 +7,12 @@
 #include "cmd/cli.h"
 #include "container/container.h"
 
-/* The state directory that --root names (or the default), as an fd; an error has been printed where it is negative. */
+/* The state directory that --root names (or the default), as an fd; an error has been printed where
+ * it is negative. */
 int runtime_root(struct cli *c, bool create);
 
-/* Reports through the log (--log, --log-format) and on stderr, as runc does; returns the exit status. */
+/* Reports through the log (--log, --log-format) and on stderr, as runc does; returns the exit
+ * status. */
 int runtime_fail(struct cli *c, const struct err *e, int status);
 
 int runtime_create(struct cli *c);

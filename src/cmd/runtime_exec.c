@@ -29,12 +29,14 @@ static int from_file(const char *file, struct spec **ret, struct err *e)
 static int set_user(struct spec_process *p, const char *text, struct err *e)
 {
 	const char *colon = strchr(text, ':');
-	_free_ char *uid_text = colon ? mem_strndup(text, (size_t)(colon - text)) : mem_strdup(text);
+	_free_ char *uid_text =
+	    colon ? mem_strndup(text, (size_t)(colon - text)) : mem_strdup(text);
 	uint64_t uid, gid = p->user.gid;
 
 	if (str_to_u64(uid_text, &uid) || uid >= UINT32_MAX ||
 	    (colon && (str_to_u64(colon + 1, &gid) || gid >= UINT32_MAX)))
-		return err_set(e, ERR_USAGE, -EINVAL, "user '%s': expected UID[:GID], numbers", text);
+		return err_set(e, ERR_USAGE, -EINVAL, "user '%s': expected UID[:GID], numbers",
+			       text);
 	p->user.uid = (uid_t)uid;
 	p->user.gid = (gid_t)gid;
 	return 0;
@@ -57,8 +59,8 @@ static int set_groups(struct spec *s, char *const *groups, struct err *e)
 		uint64_t gid;
 
 		if (str_to_u64(groups[i], &gid) || gid >= UINT32_MAX)
-			return err_set(e, ERR_USAGE, -EINVAL, "additional group '%s': expected a number",
-				       groups[i]);
+			return err_set(e, ERR_USAGE, -EINVAL,
+				       "additional group '%s': expected a number", groups[i]);
 		all[u->additional_gids_count + i] = (gid_t)gid;
 	}
 	u->additional_gids = all;

@@ -54,13 +54,14 @@ static int read_bundle(const char *bundle, struct buf *text, struct spec **ret, 
 
 	rc = dir < 0 ? dir : path_read(dir, "config.json", text, SPEC_FILE_MAX);
 	if (rc)
-		return err_set(e, ERR_SPEC_JSON, rc, "JSON specification file '%s/config.json': %s", real,
-			       rc == -ENOENT ? "not found" : strerror(-rc));
+		return err_set(e, ERR_SPEC_JSON, rc, "JSON specification file '%s/config.json': %s",
+			       real, rc == -ENOENT ? "not found" : strerror(-rc));
 	rc = spec_parse(buf_str(text), text->len, real, ret, e);
 	if (rc)
 		return rc;
 	if (!(*ret)->has_process || !(*ret)->process.args || !(*ret)->process.args[0])
-		return err_set(e, ERR_SPEC_VALUE, -EINVAL, "config.json: process.args must not be empty");
+		return err_set(e, ERR_SPEC_VALUE, -EINVAL,
+			       "config.json: process.args must not be empty");
 	return 0;
 }
 

@@ -53,9 +53,9 @@ static void print_row(const struct container *ct)
 {
 	enum container_status s = container_status(ct);
 
-	printf("%-20s %-11d %-11s %-30s %-32s %s\n", ct->id, s == CONTAINER_STOPPED ? 0 : ct->init.pid,
-	       container_status_name(s), ct->bundle ? ct->bundle : "", ct->created,
-	       ct->owner ? "" : "root");
+	printf("%-20s %-11d %-11s %-30s %-32s %s\n", ct->id,
+	       s == CONTAINER_STOPPED ? 0 : ct->init.pid, container_status_name(s),
+	       ct->bundle ? ct->bundle : "", ct->created, ct->owner ? "" : "root");
 }
 
 int runtime_list(struct cli *c)
@@ -73,8 +73,8 @@ int runtime_list(struct cli *c)
 	json_t *all = json_array();
 
 	if (!json && !quiet)
-		printf("%-20s %-11s %-11s %-30s %-32s %s\n", "ID", "PID", "STATUS", "BUNDLE", "CREATED",
-		       "OWNER");
+		printf("%-20s %-11s %-11s %-30s %-32s %s\n", "ID", "PID", "STATUS", "BUNDLE",
+		       "CREATED", "OWNER");
 	for (char **n = names; n && *n; n++) {
 		_container_ struct container ct = {.dir_fd = -1, .cgroup.fd = -1};
 
@@ -110,14 +110,17 @@ static int signal_number(const char *text)
 		return n > 0 && n <= (uint64_t)SIGRTMAX ? (int)n : -1;
 	if (!strncasecmp(text, "SIG", 3))
 		text += 3;
-	int base = !strncasecmp(text, "RTMIN", 5) ? SIGRTMIN : !strncasecmp(text, "RTMAX", 5) ? SIGRTMAX : 0;
+	int base = !strncasecmp(text, "RTMIN", 5)   ? SIGRTMIN
+		   : !strncasecmp(text, "RTMAX", 5) ? SIGRTMAX
+						    : 0;
 
 	if (base) {
 		int64_t offset = 0;
 
 		if (text[5] && str_to_i64(text + 5, &offset))
 			return -1;
-		return base + offset >= SIGRTMIN && base + offset <= SIGRTMAX ? base + (int)offset : -1;
+		return base + offset >= SIGRTMIN && base + offset <= SIGRTMAX ? base + (int)offset
+									      : -1;
 	}
 	static const struct {
 		const char *name;
@@ -150,7 +153,9 @@ int runtime_kill(struct cli *c)
 	root = runtime_root(c, false);
 	if (root < 0)
 		return 1;
-	return container_kill(root, cli_argv(c)[0], sig, cli_bool(c, "all"), &e) ? runtime_fail(c, &e, 1) : 0;
+	return container_kill(root, cli_argv(c)[0], sig, cli_bool(c, "all"), &e)
+		   ? runtime_fail(c, &e, 1)
+		   : 0;
 }
 
 int runtime_delete(struct cli *c)

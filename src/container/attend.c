@@ -1,5 +1,5 @@
-/* Standing in for an attached process (`run`, `exec` without --detach): its signals are ours, its terminal is ours, its
- * exit status becomes ours. */
+/* Standing in for an attached process (`run`, `exec` without --detach): its signals are ours, its
+ * terminal is ours, its exit status becomes ours. */
 #include "container/start.h"
 #include "base/cleanup.h"
 #include "os/path.h"
@@ -17,7 +17,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* Before the child exists: for a terminal without a --console-socket the master comes to ourselves. */
+/* Before the child exists: for a terminal without a --console-socket the master comes to ourselves.
+ */
 int attend_begin(struct start *s, struct err *e)
 {
 	int pair[2];
@@ -58,9 +59,9 @@ static int receive_master(int sock, struct err *e)
 }
 
 struct relay {
-	int master;	       /* -1: no terminal, or it has ended */
-	bool input;	       /* our standard input still gives something */
-	bool raw;	       /* our terminal is to be restored */
+	int master; /* -1: no terminal, or it has ended */
+	bool input; /* our standard input still gives something */
+	bool raw;   /* our terminal is to be restored */
 	struct termios before;
 };
 
@@ -126,7 +127,8 @@ static bool reap_all(pid_t pid, int *ret_status)
 
 	for (pid_t p; (p = waitpid(-1, &status, WNOHANG)) > 0;)
 		if (p == pid) {
-			*ret_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+			*ret_status =
+			    WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 			found = true;
 		}
 	return found;

@@ -1,5 +1,6 @@
-/* Where a process of `exec` belongs: the container's group, a group below it by name, or, where the container has made
- * groups of its own and its top one may hold no processes any more, the group of its init. */
+/* Where a process of `exec` belongs: the container's group, a group below it by name, or, where the
+ * container has made groups of its own and its top one may hold no processes any more, the group of
+ * its init. */
 #include "container/cgroup.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -19,13 +20,15 @@ static int descend(char *dir, const char *below, struct err *e)
 	size_t len = strlen(dir);
 
 	if (strstr(below, ".."))
-		return err_set(e, ERR_USAGE, -EINVAL, "cgroup '%s' leads out of the container's", below);
+		return err_set(e, ERR_USAGE, -EINVAL, "cgroup '%s' leads out of the container's",
+			       below);
 	if (len + strlen(below) + 2 > CGROUP_PATH_MAX)
 		return err_set(e, ERR_USAGE, -ENAMETOOLONG, "cgroup '%s' is too long", below);
 	snprintf(dir + len, CGROUP_PATH_MAX - len, "/%s", below);
 	return path_exists(AT_FDCWD, dir)
 		   ? 0
-		   : err_set(e, ERR_NOT_FOUND, -ENOENT, "cgroup '%s' does not exist in the container", below);
+		   : err_set(e, ERR_NOT_FOUND, -ENOENT,
+			     "cgroup '%s' does not exist in the container", below);
 }
 
 static bool has_word(const char *list, const char *word, size_t len)
@@ -62,7 +65,8 @@ static int apply_sub(struct cgroup *cg, const char *sub, struct err *e)
 				found = true;
 			}
 		if (!found)
-			return err_set(e, ERR_USAGE, -EINVAL, "cgroup '%s': unknown controller", sub);
+			return err_set(e, ERR_USAGE, -EINVAL, "cgroup '%s': unknown controller",
+				       sub);
 		p += len;
 	}
 	for (size_t i = 0; i < cg->v1_count && !colon; i++) {

@@ -1,6 +1,7 @@
-/* The container's terminal: a pty of its own devpts, whose master goes to whoever asked for it over a UNIX socket
- * (runc's --console-socket protocol: one message, the slave's name as data, the master as SCM_RIGHTS). The slave is
- * opened through the master (TIOCGPTPEER), never by name, so the container cannot hand us another terminal. */
+/* The container's terminal: a pty of its own devpts, whose master goes to whoever asked for it over
+ * a UNIX socket (runc's --console-socket protocol: one message, the slave's name as data, the
+ * master as SCM_RIGHTS). The slave is opened through the master (TIOCGPTPEER), never by name, so
+ * the container cannot hand us another terminal. */
 #include "container/start.h"
 #include "base/cleanup.h"
 #include "os/path.h"
@@ -52,11 +53,12 @@ static int open_master(int rootfd, struct err *e)
 	struct stat st;
 
 	if (path < 0)
-		return err_set(e, ERR_CT_MOUNT, path, "/dev/ptmx: %s (does the container mount devpts?)",
-			       strerror(-path));
+		return err_set(e, ERR_CT_MOUNT, path,
+			       "/dev/ptmx: %s (does the container mount devpts?)", strerror(-path));
 	/* 5:2 is ptmx; anything else is a trick of the image. */
 	if (fstat(path, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(5, 2))
-		return err_set(e, ERR_CT_MOUNT, -ENODEV, "/dev/ptmx is not the terminal multiplexer");
+		return err_set(e, ERR_CT_MOUNT, -ENODEV,
+			       "/dev/ptmx is not the terminal multiplexer");
 	int fd = root_open(rootfd, "/dev/ptmx", O_RDWR | O_NOCTTY);
 
 	if (fd < 0)
@@ -116,7 +118,8 @@ int console_setup(struct start *s, int rootfd, bool bind_console, struct err *e)
 	return 0;
 }
 
-/* The user must be able to reopen /proc/self/fd/1: stdio belongs to the process's user, as under runc. */
+/* The user must be able to reopen /proc/self/fd/1: stdio belongs to the process's user, as under
+ * runc. */
 int console_fix_stdio_owner(const struct start *s, struct err *e)
 {
 	struct stat null_st, st;
@@ -130,7 +133,8 @@ int console_fix_stdio_owner(const struct start *s, struct err *e)
 			continue;
 		if (st.st_uid == s->process->user.uid)
 			continue;
-		/* EINVAL: owner not mapped here; EPERM: no right; EROFS: a read-only file. None keeps it from working. */
+		/* EINVAL: owner not mapped here; EPERM: no right; EROFS: a read-only file. None
+		 * keeps it from working. */
 		if (fchown(fd, s->process->user.uid, (gid_t)-1) < 0 && errno != EINVAL &&
 		    errno != EPERM && errno != EROFS)
 			return err_sys(e, ERR_SYS, "owner of standard stream %d", fd);

@@ -1,7 +1,8 @@
-/* The OCI runtime as a library: the operations of runtime-spec 1.2 (runtime.md "Operations") and those that runc added
- * and everybody uses. Each works on one container below one state directory, holds its lock while it changes it, and
- * leaves nothing behind when it fails. Callers are single-threaded; fds of the caller from 3 on have been made
- * close-on-exec before (see container_isolate_fds). */
+/* The OCI runtime as a library: the operations of runtime-spec 1.2 (runtime.md "Operations") and
+ * those that runc added and everybody uses. Each works on one container below one state directory,
+ * holds its lock while it changes it, and leaves nothing behind when it fails. Callers are
+ * single-threaded; fds of the caller from 3 on have been made close-on-exec before (see
+ * container_isolate_fds). */
 #ifndef CONTAINER_CONTAINER_H
 #define CONTAINER_CONTAINER_H
 
@@ -12,10 +13,11 @@
 #include <stdbool.h>
 
 struct container_opts {
-	const char *pid_file;	    /* NULL: none */
-	const char *console_socket; /* path of a listening UNIX socket that takes the pty's master */
-	const char *pidfd_socket;   /* the same for a pidfd of the process */
-	int preserve_fds;	    /* fds 3 … 3+n-1 go to the container */
+	const char *pid_file; /* NULL: none */
+	const char
+	    *console_socket;      /* path of a listening UNIX socket that takes the pty's master */
+	const char *pidfd_socket; /* the same for a pidfd of the process */
+	int preserve_fds;         /* fds 3 … 3+n-1 go to the container */
 	bool detach;
 	bool no_pivot;
 	bool no_new_keyring;
@@ -28,16 +30,18 @@ struct container_opts {
 /* Makes every inherited fd from 3 on close-on-exec, except the first preserve. */
 void container_isolate_fds(int preserve);
 
-/* `create`: everything but the user's program runs; its init waits for `start`. text: the raw config.json. */
-int container_create(int root_fd, const char *id, const struct spec *spec, const char *text, size_t len,
-		     const struct container_opts *o, struct err *e);
+/* `create`: everything but the user's program runs; its init waits for `start`. text: the raw
+ * config.json. */
+int container_create(int root_fd, const char *id, const struct spec *spec, const char *text,
+		     size_t len, const struct container_opts *o, struct err *e);
 
 /* `start` of a created container. */
 int container_start(int root_fd, const char *id, struct err *e);
 
-/* `run`: create and start; attached unless o->detach, then *ret_status is the exit status (128 + signal). */
-int container_run(int root_fd, const char *id, const struct spec *spec, const char *text, size_t len,
-		  const struct container_opts *o, int *ret_status, struct err *e);
+/* `run`: create and start; attached unless o->detach, then *ret_status is the exit status (128 +
+ * signal). */
+int container_run(int root_fd, const char *id, const struct spec *spec, const char *text,
+		  size_t len, const struct container_opts *o, int *ret_status, struct err *e);
 
 /* `exec`: another process in a running container. process NULL fields are the container's own. */
 struct container_exec {

@@ -1,7 +1,9 @@
-/* /dev of the container (config-linux.md "Default Devices", "Devices", "Default Filesystems" symlinks), and the masked
- * and read-only paths, which live by the same rule: by descriptor, onto what was opened inside the root. */
+/* /dev of the container (config-linux.md "Default Devices", "Devices", "Default Filesystems"
+ * symlinks), and the masked and read-only paths, which live by the same rule: by descriptor, onto
+ * what was opened inside the root. */
 #include "container/start.h"
 #include "base/cleanup.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "os/path.h"
 
@@ -58,7 +60,8 @@ static int make_device(struct mount_env *env, const struct spec_device *d, struc
 	_close_ int parent = root_parent(env->rootfd, d->path, 0755, name);
 
 	if (parent < 0)
-		return err_set(e, ERR_CT_MOUNT, parent, "device '%s': %s", d->path, strerror(-parent));
+		return err_set(e, ERR_CT_MOUNT, parent, "device '%s': %s", d->path,
+			       strerror(-parent));
 	mode_t mode = d->has_mode ? d->mode & 07777 : 0666;
 	dev_t dev = makedev(d->major, d->minor);
 	int rc = mknodat(parent, name, device_type(d->type) | mode, dev) < 0 ? -errno : 0;
@@ -71,9 +74,10 @@ static int make_device(struct mount_env *env, const struct spec_device *d, struc
 		rc = path_lstat(parent, name, &st);
 		if (!rc && ((st.st_mode & S_IFMT) != device_type(d->type) ||
 			    (d->type != 'p' && st.st_rdev != dev)))
-			return err_set(e, ERR_CT_MOUNT, -EEXIST,
-				       "'%s' exists in the root file system and is another kind of file",
-				       d->path);
+			return err_set(
+			    e, ERR_CT_MOUNT, -EEXIST,
+			    "'%s' exists in the root file system and is another kind of file",
+			    d->path);
 	} else if (!rc && (d->has_uid || d->has_gid)) {
 		rc = path_chown(parent, name, d->has_uid ? d->uid : (uid_t)-1,
 				d->has_gid ? d->gid : (gid_t)-1);
@@ -84,7 +88,8 @@ static int make_device(struct mount_env *env, const struct spec_device *d, struc
 static bool dev_is_bound(const struct spec *spec)
 {
 	for (size_t i = 0; i < spec->mounts_count; i++)
-		if (spec->mounts[i].kind == SPEC_MOUNT_BIND && str_eq(spec->mounts[i].destination, "/dev"))
+		if (spec->mounts[i].kind == SPEC_MOUNT_BIND &&
+		    str_eq(spec->mounts[i].destination, "/dev"))
 			return true;
 	return false;
 }
@@ -107,7 +112,8 @@ static int make_links(struct mount_env *env, struct err *e)
 		int rc = path_symlink(links[i].target, dev, links[i].name);
 
 		if (rc && rc != -EEXIST)
-			return err_set(e, ERR_CT_MOUNT, rc, "/dev/%s: %s", links[i].name, strerror(-rc));
+			return err_set(e, ERR_CT_MOUNT, rc, "/dev/%s: %s", links[i].name,
+				       strerror(-rc));
 	}
 	if (path_exists(AT_FDCWD, "/proc/kcore"))
 		path_symlink("/proc/kcore", dev, "core");
@@ -115,7 +121,36 @@ static int make_links(struct mount_env *env, struct err *e)
 	path_unlink(dev, "ptmx");
 	int rc = path_symlink("pts/ptmx", dev, "ptmx");
 
-	return rc && rc != -EEXIST ? err_set(e, ERR_CT_MOUNT, rc, "/dev/ptmx: %s", strerror(-rc)) : 0;
+	return rc && rc != -EEXIST ? err_set(e, ERR_CT_MOUNT, rc, "/dev/ptmx: %s", strerror(-rc))
+				   : 0;
+}
+
+/* What every container may do once anything is denied at all: make nodes, and use the default ones
+ * and terminals (runc's list; config-linux.md "Allowed Device list" leaves it to the runtime). */
+static const struct spec_device_rule default_rules[] = {
+    {true, 'c', -1, -1, false, false, true}, {true, 'b', -1, -1, false, false, true},
+    {true, 'c', 1, 3, true, true, true},     {true, 'c', 1, 5, true, true, true},
+    {true, 'c', 1, 7, true, true, true},     {true, 'c', 1, 8, true, true, true},
+    {true, 'c', 1, 9, true, true, true},     {true, 'c', 5, 0, true, true, true},
+    {true, 'c', 5, 2, true, true, true},     {true, 'c', 136, -1, true, true, true},
+};
+
+void device_rules(const struct spec *spec, struct spec_resources *ret)
+{
+	size_t n = spec->resources.devices_count;
+	bool denies = false;
+
+	*ret = spec->resources;
+	for (size_t i = 0; i < n; i++)
+		denies |= !spec->resources.devices[i].allow;
+	if (!denies)
+		return;
+	struct spec_device_rule *all = mem_array(n + ARRAY_SIZE(default_rules), sizeof(*all));
+
+	memcpy(all, spec->resources.devices, n * sizeof(*all));
+	memcpy(all + n, default_rules, sizeof(default_rules));
+	ret->devices = all;
+	ret->devices_count = n + ARRAY_SIZE(default_rules);
 }
 
 int device_setup(struct mount_env *env, struct err *e)
@@ -138,7 +173,8 @@ int device_setup(struct mount_env *env, struct err *e)
 
 /* --- masked and read-only paths --- */
 
-/* A file is covered by /dev/null, a directory by an empty read-only tmpfs, of which one serves all. */
+/* A file is covered by /dev/null, a directory by an empty read-only tmpfs, of which one serves all.
+ */
 static int mask_one(struct mount_env *env, const char *path, int *empty, struct err *e)
 {
 	static const char *const options[] = {"nr_blocks=1", "nr_inodes=1", "mode=755", NULL};
@@ -148,7 +184,8 @@ static int mask_one(struct mount_env *env, const char *path, int *empty, struct 
 	if (target == -ENOENT || target == -ENOTDIR)
 		return 0;
 	if (target < 0 || fstat(target, &st) < 0)
-		return err_set(e, ERR_CT_MOUNT, target, "masked path '%s': %s", path, strerror(-target));
+		return err_set(e, ERR_CT_MOUNT, target, "masked path '%s': %s", path,
+			       strerror(-target));
 	bool dir = S_ISDIR(st.st_mode);
 
 	if (dir && *empty < 0) {
@@ -157,7 +194,9 @@ static int mask_one(struct mount_env *env, const char *path, int *empty, struct 
 			return *empty;
 		int rc = mount_attach(*empty, target);
 
-		return rc ? err_set(e, ERR_CT_MOUNT, rc, "masked path '%s': %s", path, strerror(-rc)) : 0;
+		return rc ? err_set(e, ERR_CT_MOUNT, rc, "masked path '%s': %s", path,
+				    strerror(-rc))
+			  : 0;
 	}
 	_close_ int tree = open_tree(dir ? *empty : env->null_fd, "",
 				     AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
@@ -181,7 +220,8 @@ static int readonly_one(struct mount_env *env, const char *path, struct err *e)
 
 	if (!rc)
 		rc = mount_attach(tree, target);
-	return rc ? err_set(e, ERR_CT_MOUNT, rc, "read-only path '%s': %s", path, strerror(-rc)) : 0;
+	return rc ? err_set(e, ERR_CT_MOUNT, rc, "read-only path '%s': %s", path, strerror(-rc))
+		  : 0;
 }
 
 int mask_paths(struct mount_env *env, struct err *e)

@@ -1,6 +1,7 @@
-/* exec: another process in a running container. The runtime enters the pid namespace by itself (that concerns only its
- * children) and makes the process with one clone3(2), which joins the rest through init's pidfd in one setns(2). A caller
- * without rights outside the container's user namespace needs an intermediate that has entered that first. */
+/* exec: another process in a running container. The runtime enters the pid namespace by itself
+ * (that concerns only its children) and makes the process with one clone3(2), which joins the rest
+ * through init's pidfd in one setns(2). A caller without rights outside the container's user
+ * namespace needs an intermediate that has entered that first. */
 #include "container/start.h"
 #include "container/sync.h"
 #include "base/cleanup.h"
@@ -23,8 +24,8 @@
 
 struct entry {
 	struct start s;
-	int init_fd;	  /* pidfd of the container's init */
-	int root_fd;	  /* its root, for a container without a mount namespace */
+	int init_fd;       /* pidfd of the container's init */
+	int root_fd;       /* its root, for a container without a mount namespace */
 	uint64_t ns_flags; /* namespaces to join, without pid */
 	bool has_pid_ns;
 };
@@ -48,7 +49,9 @@ static int child(struct entry *x)
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	/* The container's processes see this one from setns on: they may not look inside. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	int rc = s->joined || cgroup_clone_fd(&s->c->cgroup) >= 0 ? 0 : cgroup_join_self(&s->c->cgroup, &e);
+	int rc = s->joined || cgroup_clone_fd(&s->c->cgroup) >= 0
+		     ? 0
+		     : cgroup_join_self(&s->c->cgroup, &e);
 
 	if (!rc)
 		rc = join_all(x, &e);
@@ -77,7 +80,8 @@ static int child(struct entry *x)
 
 static pid_t clone_child(struct entry *x, bool sibling)
 {
-	struct clone_args a = {.flags = sibling ? CLONE_PARENT : 0, .exit_signal = sibling ? 0 : SIGCHLD};
+	struct clone_args a = {.flags = sibling ? CLONE_PARENT : 0,
+			       .exit_signal = sibling ? 0 : SIGCHLD};
 	int group = sibling ? -1 : cgroup_clone_fd(&x->s.c->cgroup);
 
 	if (group >= 0) {
@@ -87,7 +91,8 @@ static pid_t clone_child(struct entry *x, bool sibling)
 	return (pid_t)syscall(SYS_clone3, &a, sizeof(a));
 }
 
-/* Without rights outside: into the user namespace, into the pid namespace, then the process as our sibling. */
+/* Without rights outside: into the user namespace, into the pid namespace, then the process as our
+ * sibling. */
 static void intermediate(struct entry *x)
 {
 	struct err e = {0};
@@ -122,7 +127,8 @@ static int spawn(struct entry *x, pid_t *ret_pid, struct err *e)
 		return err_sys(e, ERR_SYS, "joining the container's pid namespace");
 	pid_t pid = direct ? clone_child(x, false) : fork();
 
-	if (pid < 0 && errno == EBUSY && direct) { /* the container's group has become an inner node */
+	if (pid < 0 && errno == EBUSY &&
+	    direct) { /* the container's group has become an inner node */
 		int rc = cgroup_use_group_of(&x->s.c->cgroup, x->s.c->init.pid, e);
 
 		if (rc)
@@ -198,8 +204,8 @@ static int start_process(struct entry *x, pid_t *pid, struct err *e)
 	return rc ? rc : parent_serve(s, pid, false, e);
 }
 
-static int check(const struct container *c, const struct container_exec *x, const struct container_opts *o,
-		 struct err *e)
+static int check(const struct container *c, const struct container_exec *x,
+		 const struct container_opts *o, struct err *e)
 {
 	enum container_status st = container_status(c);
 
@@ -207,11 +213,13 @@ static int check(const struct container *c, const struct container_exec *x, cons
 		return err_set(e, ERR_CT_STATE, -ESRCH, "cannot exec in a %s container",
 			       container_status_name(st));
 	if (st == CONTAINER_PAUSED && !x->ignore_paused)
-		return err_set(e, ERR_CT_STATE, -EBUSY,
-			       "cannot exec in a paused container (use --ignore-paused to override)");
+		return err_set(
+		    e, ERR_CT_STATE, -EBUSY,
+		    "cannot exec in a paused container (use --ignore-paused to override)");
 	if (x->process->terminal && o->detach && !o->console_socket)
-		return err_set(e, ERR_USAGE, -EINVAL,
-			       "cannot allocate tty if runc will detach without setting console socket");
+		return err_set(
+		    e, ERR_USAGE, -EINVAL,
+		    "cannot allocate tty if runc will detach without setting console socket");
 	if (o->console_socket && !x->process->terminal)
 		return err_set(e, ERR_USAGE, -EINVAL,
 			       "cannot use console socket if runc will not detach or allocate tty");

@@ -1,5 +1,5 @@
-/* Hooks (config.md "POSIX-platform Hooks"): programs of the caller, run in order, with the container's state as JSON on
- * standard input. The first that fails ends the list. */
+/* Hooks (config.md "POSIX-platform Hooks"): programs of the caller, run in order, with the
+ * container's state as JSON on standard input. The first that fails ends the list. */
 #include "container/start.h"
 #include "base/cleanup.h"
 #include "os/path.h"
@@ -121,7 +121,8 @@ static int hook_run(const struct spec_hook *h, const char *state, struct err *e)
 		return err_sys(e, ERR_CT_HOOK, "fork");
 	}
 	_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	int rc = pidfd < 0 ? -errno : hook_serve(pidfd, in[1], errors_fd, state, h->timeout_s, said);
+	int rc =
+	    pidfd < 0 ? -errno : hook_serve(pidfd, in[1], errors_fd, state, h->timeout_s, said);
 	int status = 0;
 
 	if (rc)
@@ -130,15 +131,16 @@ static int hook_run(const struct spec_hook *h, const char *state, struct err *e)
 		;
 	signal(SIGPIPE, pipe_handler);
 	if (rc == -ETIMEDOUT)
-		return err_set(e, ERR_CT_HOOK, rc, "'%s' took longer than %d s", h->path, h->timeout_s);
+		return err_set(e, ERR_CT_HOOK, rc, "'%s' took longer than %d s", h->path,
+			       h->timeout_s);
 	if (rc)
 		return err_set(e, ERR_CT_HOOK, rc, "'%s': %s", h->path, strerror(-rc));
 	if (WIFSIGNALED(status))
 		return err_set(e, ERR_CT_HOOK, -ECANCELED, "'%s': signal %d, stderr: %s", h->path,
 			       WTERMSIG(status), said);
 	if (WEXITSTATUS(status))
-		return err_set(e, ERR_CT_HOOK, -ECANCELED, "'%s': exit status %d, stderr: %s", h->path,
-			       WEXITSTATUS(status), said);
+		return err_set(e, ERR_CT_HOOK, -ECANCELED, "'%s': exit status %d, stderr: %s",
+			       h->path, WEXITSTATUS(status), said);
 	return 0;
 }
 

@@ -35,7 +35,8 @@ static int write_map(int proc_fd, pid_t pid, const char *file, const struct spec
 	return path_write(proc_fd, path, text.s, text.len);
 }
 
-/* newuidmap PID CONTAINER HOST SIZE … ; found in PATH, because distributions disagree about the place. */
+/* newuidmap PID CONTAINER HOST SIZE … ; found in PATH, because distributions disagree about the
+ * place. */
 static int run_helper(const char *program, pid_t pid, const struct spec_idmap *maps, size_t count,
 		      struct err *e)
 {
@@ -45,7 +46,8 @@ static int run_helper(const char *program, pid_t pid, const struct spec_idmap *m
 	size_t n = 0;
 
 	if (count > 340)
-		return err_set(e, ERR_CT_IDMAP, -EINVAL, "%zu id mappings: the kernel takes 340", count);
+		return err_set(e, ERR_CT_IDMAP, -EINVAL, "%zu id mappings: the kernel takes 340",
+			       count);
 	snprintf(words[0], sizeof(words[0]), "%d", pid);
 	argv[n++] = (char *)(uintptr_t)program;
 	argv[n++] = words[0];
@@ -73,10 +75,11 @@ static int run_helper(const char *program, pid_t pid, const struct spec_idmap *m
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-		return err_set(e, ERR_CT_IDMAP, -ENOENT,
-			       "%s is not installed: an ordinary user needs it for more than one id "
-			       "(Debian's package uidmap)",
-			       program);
+		return err_set(
+		    e, ERR_CT_IDMAP, -ENOENT,
+		    "%s is not installed: an ordinary user needs it for more than one id "
+		    "(Debian's package uidmap)",
+		    program);
 	return err_set(e, ERR_CT_IDMAP, -EPERM,
 		       "%s refused the mapping: check /etc/subuid and /etc/subgid", program);
 }
@@ -86,7 +89,8 @@ static bool is_own_id(const struct spec_idmap *maps, size_t count, uint32_t id)
 	return count == 1 && maps[0].size == 1 && maps[0].host_id == id;
 }
 
-int idmap_write(int proc_fd, pid_t pid, const struct spec_idmaps *maps, bool rootless, struct err *e)
+int idmap_write(int proc_fd, pid_t pid, const struct spec_idmaps *maps, bool rootless,
+		struct err *e)
 {
 	char path[64];
 	int rc;
@@ -163,8 +167,8 @@ int idmap_userns_fd(const struct spec_idmaps *maps, struct err *e)
 
 		snprintf(path, sizeof(path), "%d/ns/user", child);
 		fd = path_open(proc_fd, path, O_RDONLY, 0);
-		rc = fd < 0 ? err_set(e, ERR_CT_IDMAP, fd, "user namespace of an id-mapped mount: %s",
-				      strerror(-fd))
+		rc = fd < 0 ? err_set(e, ERR_CT_IDMAP, fd,
+				      "user namespace of an id-mapped mount: %s", strerror(-fd))
 			    : fd;
 	}
 	kill(child, SIGKILL);

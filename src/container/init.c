@@ -1,5 +1,5 @@
-/* The child's half of a start: from its first instruction in the new namespaces to execve(2) of the user's program. Any
- * failure goes to the parent as one message, and the process ends. */
+/* The child's half of a start: from its first instruction in the new namespaces to execve(2) of the
+ * user's program. Any failure goes to the parent as one message, and the process ends. */
 #include "container/start.h"
 #include "container/sync.h"
 #include "base/cleanup.h"
@@ -21,7 +21,8 @@ static int enter_user_namespace(struct start *s, struct err *e)
 {
 	if (!s->new_userns)
 		return 0;
-	/* An intermediate has asked for the maps already: they were inherited with its namespace. */
+	/* An intermediate has asked for the maps already: they were inherited with its namespace.
+	 */
 	int rc = s->joined ? 0 : sync_ask(s->sync, SYNC_MAPS, getpid(), e);
 
 	return rc ? rc : idmap_become_root(e);
@@ -38,8 +39,9 @@ static int set_names(const struct spec *spec, struct err *e)
 	return 0;
 }
 
-/* "net.ipv4.ip_forward" is the file net/ipv4/ip_forward; with slashes, dots stay dots (sysctl.d(5)). Written through the
- * host's /proc: sysctls belong to the writer's namespaces, whatever procfs they are reached by. */
+/* "net.ipv4.ip_forward" is the file net/ipv4/ip_forward; with slashes, dots stay dots
+ * (sysctl.d(5)). Written through the host's /proc: sysctls belong to the writer's namespaces,
+ * whatever procfs they are reached by. */
 static int write_sysctl(const struct start *s, const struct spec_kv *kv, struct err *e)
 {
 	_free_ char *path = mem_printf("sys/%s", kv->key);
@@ -56,7 +58,8 @@ static int write_sysctl(const struct start *s, const struct spec_kv *kv, struct 
 		return err_set(e, ERR_SPEC_VALUE, -EINVAL, "sysctl '%s' is no sysctl", kv->key);
 	int rc = fd_write_all(fd, kv->value, strlen(kv->value));
 
-	return rc ? err_set(e, ERR_SYS, rc, "sysctl '%s' = '%s': %s", kv->key, kv->value, strerror(-rc))
+	return rc ? err_set(e, ERR_SYS, rc, "sysctl '%s' = '%s': %s", kv->key, kv->value,
+			    strerror(-rc))
 		  : 0;
 }
 
@@ -98,7 +101,8 @@ static int apply_limits(struct start *s, struct err *e)
 	return rc ? rc : process_limits(s->proc_fd, 0, s->process, e);
 }
 
-/* The process: shared with exec. Ends with everything done but the filter (with no_new_privs) and execve. */
+/* The process: shared with exec. Ends with everything done but the filter (with no_new_privs) and
+ * execve. */
 int init_prepare_process(struct start *s, char **ret_file, struct err *e)
 {
 	const struct spec_process *p = s->process;

@@ -1,5 +1,5 @@
-/* create, start, run, kill, delete. The state file is written before anything exists that a crash could orphan, so
- * `delete --force` always finds the rest. */
+/* create, start, run, kill, delete. The state file is written before anything exists that a crash
+ * could orphan, so `delete --force` always finds the rest. */
 #include "container/start.h"
 #include "container/sync.h"
 #include "base/buf.h"
@@ -29,7 +29,8 @@ void container_isolate_fds(int preserve)
 	fd_cloexec_from(3 + preserve);
 }
 
-/* --- the end of a container: shared by delete, a failed start, and the end of an attached run --- */
+/* --- the end of a container: shared by delete, a failed start, and the end of an attached run ---
+ */
 
 static void run_poststop(const struct container *c, const struct spec *spec)
 {
@@ -86,7 +87,8 @@ static json_t *annotations_json(const struct spec *spec)
 	json_t *j = spec->annotations_count ? json_object() : NULL;
 
 	for (size_t i = 0; i < spec->annotations_count; i++)
-		json_object_set_new(j, spec->annotations[i].key, json_string(spec->annotations[i].value));
+		json_object_set_new(j, spec->annotations[i].key,
+				    json_string(spec->annotations[i].value));
 	return j;
 }
 
@@ -103,8 +105,8 @@ static int describe(struct container *c, const struct spec *spec, const char *te
 	int rc = fd < 0 ? fd : fd_write_all(fd, text, len);
 
 	if (rc)
-		return err_set(e, ERR_SYS, rc, "configuration of container '%s' cannot be kept: %s", c->id,
-			       strerror(-rc));
+		return err_set(e, ERR_SYS, rc, "configuration of container '%s' cannot be kept: %s",
+			       c->id, strerror(-rc));
 	rc = cgroup_init(&c->cgroup, spec, c->id, o->systemd_cgroup, rootless, e);
 	return rc ? rc : container_save(c, e);
 }
@@ -130,15 +132,17 @@ static int write_pid_file(const struct start *s, pid_t pid, struct err *e)
 	int len = snprintf(text, sizeof(text), "%d", pid);
 	int rc = path_replace(AT_FDCWD, s->opts->pid_file, text, (size_t)len, 0644, false);
 
-	return rc ? err_set(e, ERR_SYS, rc, "pid file '%s': %s", s->opts->pid_file, strerror(-rc)) : 0;
+	return rc ? err_set(e, ERR_SYS, rc, "pid file '%s': %s", s->opts->pid_file, strerror(-rc))
+		  : 0;
 }
 
-static int check_terminal(const struct spec_process *p, const struct container_opts *o, bool attached,
-			  struct err *e)
+static int check_terminal(const struct spec_process *p, const struct container_opts *o,
+			  bool attached, struct err *e)
 {
 	if (p->terminal && !o->console_socket && !attached)
-		return err_set(e, ERR_USAGE, -EINVAL,
-			       "cannot allocate tty if runc will detach without setting console socket");
+		return err_set(
+		    e, ERR_USAGE, -EINVAL,
+		    "cannot allocate tty if runc will detach without setting console socket");
 	if (!p->terminal && o->console_socket)
 		return err_set(e, ERR_USAGE, -EINVAL,
 			       "cannot use console socket if runc will not detach or allocate tty");
@@ -176,7 +180,7 @@ static int make(struct start *s, int root_fd, const char *text, size_t len, bool
 	if (!rc)
 		rc = rootfs_open_sources(s, e);
 	if (!rc && !c->cgroup.systemd)
-		rc = cgroup_create(&c->cgroup, s->spec, 0, e);
+		rc = parent_create_cgroup(s, 0, e);
 	if (!rc)
 		rc = sync_pair(pair, e);
 	if (rc)
@@ -210,23 +214,27 @@ static int make(struct start *s, int root_fd, const char *text, size_t len, bool
 
 static int check_before_claim(const struct spec *spec, struct err *e)
 {
-	_free_ char *rootfs = spec->root_path[0] == '/' ? mem_strdup(spec->root_path)
-							: mem_printf("%s/%s", spec->bundle, spec->root_path);
+	_free_ char *rootfs = spec->root_path[0] == '/'
+				  ? mem_strdup(spec->root_path)
+				  : mem_printf("%s/%s", spec->bundle, spec->root_path);
 	struct stat st;
 	int rc = path_stat(AT_FDCWD, rootfs, &st);
 
 	if (rc)
-		return err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s", rootfs, strerror(-rc));
+		return err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s", rootfs,
+			       strerror(-rc));
 	if (!S_ISDIR(st.st_mode))
-		return err_set(e, ERR_CT_ROOTFS, -ENOTDIR, "root file system '%s' is no directory", rootfs);
+		return err_set(e, ERR_CT_ROOTFS, -ENOTDIR, "root file system '%s' is no directory",
+			       rootfs);
 	return 0;
 }
 
-int container_create(int root_fd, const char *id, const struct spec *spec, const char *text, size_t len,
-		     const struct container_opts *o, struct err *e)
+int container_create(int root_fd, const char *id, const struct spec *spec, const char *text,
+		     size_t len, const struct container_opts *o, struct err *e)
 {
 	_container_ struct container c = {.dir_fd = -1, .cgroup.fd = -1};
-	struct start s = {.spec = spec, .process = &spec->process, .opts = o, .c = &c, .proc_fd = -1};
+	struct start s = {
+	    .spec = spec, .process = &spec->process, .opts = o, .c = &c, .proc_fd = -1};
 	pid_t pid = 0;
 	int rc = check_terminal(s.process, o, false, e);
 
@@ -243,8 +251,8 @@ int container_create(int root_fd, const char *id, const struct spec *spec, const
 	return rc;
 }
 
-/* The other end of the fifo: its opening releases init, its end of file says that the program runs; anything that comes
- * before is why it does not. */
+/* The other end of the fifo: its opening releases init, its end of file says that the program runs;
+ * anything that comes before is why it does not. */
 static int release(const struct container *c, struct err *e)
 {
 	char said[512];
@@ -252,7 +260,8 @@ static int release(const struct container *c, struct err *e)
 	_close_ int fifo = path_open(c->dir_fd, CONTAINER_FIFO, O_RDONLY | O_NONBLOCK, 0);
 
 	if (pidfd < 0 || fifo < 0)
-		return err_set(e, ERR_CT_STATE, -ESRCH, "container '%s' has ended before its start", c->id);
+		return err_set(e, ERR_CT_STATE, -ESRCH, "container '%s' has ended before its start",
+			       c->id);
 	struct pollfd p[2] = {{.fd = fifo, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
 
 	while (poll(p, 2, -1) < 0)
@@ -265,7 +274,9 @@ static int release(const struct container *c, struct err *e)
 		said[n] = '\0';
 		return err_set(e, ERR_CT_EXEC, -ECHILD, "%s", said);
 	}
-	return n < 0 ? err_set(e, ERR_CT_STATE, -ESRCH, "container '%s' ended during its start", c->id) : 0;
+	return n < 0 ? err_set(e, ERR_CT_STATE, -ESRCH, "container '%s' ended during its start",
+			       c->id)
+		     : 0;
 }
 
 static int run_poststart(struct container *c, const struct spec *spec, struct err *e)
@@ -290,9 +301,11 @@ int container_start(int root_fd, const char *id, struct err *e)
 	enum container_status st = container_status(&c);
 
 	if (st == CONTAINER_STOPPED)
-		return err_set(e, ERR_CT_STATE, -ESRCH, "cannot start a container that has stopped");
+		return err_set(e, ERR_CT_STATE, -ESRCH,
+			       "cannot start a container that has stopped");
 	if (st == CONTAINER_RUNNING)
-		return err_set(e, ERR_CT_STATE, -EALREADY, "cannot start an already running container");
+		return err_set(e, ERR_CT_STATE, -EALREADY,
+			       "cannot start an already running container");
 	if (st != CONTAINER_CREATED)
 		return err_set(e, ERR_CT_STATE, -EBUSY, "cannot start a container in the %s state",
 			       container_status_name(st));
@@ -312,11 +325,12 @@ int container_start(int root_fd, const char *id, struct err *e)
 
 /* --- run --- */
 
-int container_run(int root_fd, const char *id, const struct spec *spec, const char *text, size_t len,
-		  const struct container_opts *o, int *ret_status, struct err *e)
+int container_run(int root_fd, const char *id, const struct spec *spec, const char *text,
+		  size_t len, const struct container_opts *o, int *ret_status, struct err *e)
 {
 	_container_ struct container c = {.dir_fd = -1, .cgroup.fd = -1};
-	struct start s = {.spec = spec, .process = &spec->process, .opts = o, .c = &c, .proc_fd = -1};
+	struct start s = {
+	    .spec = spec, .process = &spec->process, .opts = o, .c = &c, .proc_fd = -1};
 	pid_t pid = 0;
 	int rc = check_terminal(s.process, o, !o->detach, e);
 
@@ -376,12 +390,14 @@ int container_kill(int root_fd, const char *id, int sig, bool all, struct err *e
 	return 0;
 }
 
-/* Kills init and waits for its end. Without a pid namespace the others must go as well: destroy() sees to them. */
+/* Kills init and waits for its end. Without a pid namespace the others must go as well: destroy()
+ * sees to them. */
 static int kill_and_wait(struct container *c, struct err *e)
 {
 	_close_ int pidfd = proc_pidfd(c->init.pid, c->init.start);
 
-	if (pidfd >= 0 && syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+	if (pidfd >= 0 && syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) < 0 &&
+	    errno != ESRCH)
 		return err_sys(e, ERR_SYS, "unable to signal init");
 	if (cgroup_is_frozen(&c->cgroup))
 		cgroup_freeze(&c->cgroup, false, NULL);
@@ -407,8 +423,9 @@ int container_delete(int root_fd, const char *id, bool force, struct err *e)
 	if (st == CONTAINER_CREATING && force && proc_alive(c.creator.pid, c.creator.start))
 		kill(c.creator.pid, SIGKILL); /* its child dies with it */
 	if (st != CONTAINER_STOPPED && st != CONTAINER_CREATED && !force)
-		return err_set(e, ERR_CT_STATE, -EBUSY, "cannot delete container %s that is not stopped: %s",
-			       id, container_status_name(st));
+		return err_set(e, ERR_CT_STATE, -EBUSY,
+			       "cannot delete container %s that is not stopped: %s", id,
+			       container_status_name(st));
 	if (st != CONTAINER_STOPPED)
 		rc = kill_and_wait(&c, e);
 	if (rc)

@@ -1,5 +1,6 @@
-/* Linux security modules: the label that the user's program gets at execve(2). Written through the host's /proc, so that
- * the container cannot catch the write (CVE-2019-16884 and its kin), and only where procfs really is behind it. */
+/* Linux security modules: the label that the user's program gets at execve(2). Written through the
+ * host's /proc, so that the container cannot catch the write (CVE-2019-16884 and its kin), and only
+ * where procfs really is behind it. */
 #include "container/start.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -20,7 +21,8 @@ static bool apparmor_enabled(int proc_fd)
 	char answer[8];
 
 	/* Without /sys (we have pivoted) the attribute file still tells. */
-	if (path_read_line(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", answer, sizeof(answer)) > 0)
+	if (path_read_line(AT_FDCWD, "/sys/module/apparmor/parameters/enabled", answer,
+			   sizeof(answer)) > 0)
 		return answer[0] == 'Y';
 	return path_exists(proc_fd, "self/attr/apparmor/exec");
 }

@@ -1,6 +1,7 @@
-/* Mounts of the container, by descriptor: each tree is made detached (fsopen/fsmount or open_tree), gets its attributes
- * while nobody can see it, and is moved onto a target that was opened with RESOLVE_IN_ROOT. No step names a path of the
- * container twice, so there is nothing to race for. Needs Linux 5.12 (mount_setattr). */
+/* Mounts of the container, by descriptor: each tree is made detached (fsopen/fsmount or open_tree),
+ * gets its attributes while nobody can see it, and is moved onto a target that was opened with
+ * RESOLVE_IN_ROOT. No step names a path of the container twice, so there is nothing to race for.
+ * Needs Linux 5.12 (mount_setattr). */
 #include "container/start.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -30,7 +31,8 @@ int mount_set_attr(int fd, bool recursive, uint64_t set, uint64_t clr, uint64_t 
 
 	if (!set && !clr && !propagation)
 		return 0;
-	/* The access-time attributes are one field of three values: all its bits go before one is set. */
+	/* The access-time attributes are one field of three values: all its bits go before one is
+	 * set. */
 	if (set & MOUNT_ATTR__ATIME || clr & MOUNT_ATTR__ATIME)
 		a.attr_clr |= MOUNT_ATTR__ATIME;
 	return mount_setattr(fd, "", flags, &a, sizeof(a)) < 0 ? -errno : 0;
@@ -74,10 +76,11 @@ int mount_fs(const char *type, const char *source, const char *const *options, u
 		return fs_error(fs, "source ", source, e);
 	for (; options && *options; options++) {
 		const char *eq = strchr(*options, '=');
-		_free_ char *key = mem_strndup(*options, eq ? (size_t)(eq - *options) : SIZE_MAX / 2);
+		_free_ char *key =
+		    mem_strndup(*options, eq ? (size_t)(eq - *options) : SIZE_MAX / 2);
 
-		if (fsconfig(fs, eq ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, key, eq ? eq + 1 : NULL,
-			     0) < 0)
+		if (fsconfig(fs, eq ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, key,
+			     eq ? eq + 1 : NULL, 0) < 0)
 			return fs_error(fs, "option ", *options, e);
 	}
 	if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
@@ -97,10 +100,10 @@ int mount_open_source(const struct start *s, const struct spec_mount *m, struct 
 
 	if (source[0] != '/')
 		source = joined = mem_printf("%s/%s", s->spec->bundle, source);
-	_close_ int fd = open_tree(AT_FDCWD, source,
-				   OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
-				       (m->recursive_bind ? AT_RECURSIVE : 0u) |
-				       (m->src_nofollow || m->copy_symlink ? AT_SYMLINK_NOFOLLOW : 0u));
+	_close_ int fd = open_tree(
+	    AT_FDCWD, source,
+	    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (m->recursive_bind ? AT_RECURSIVE : 0u) |
+		(m->src_nofollow || m->copy_symlink ? AT_SYMLINK_NOFOLLOW : 0u));
 
 	if (fd < 0)
 		return err_sys(e, ERR_CT_MOUNT, "mount source '%s'", source);
@@ -120,7 +123,8 @@ int mount_open_source(const struct start *s, const struct spec_mount *m, struct 
 	}
 	struct mount_attr a = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
 
-	if (mount_setattr(fd, "", AT_EMPTY_PATH | (m->idmap == SPEC_IDMAP_RECURSIVE ? AT_RECURSIVE : 0u),
+	if (mount_setattr(fd, "",
+			  AT_EMPTY_PATH | (m->idmap == SPEC_IDMAP_RECURSIVE ? AT_RECURSIVE : 0u),
 			  &a, sizeof(a)) < 0)
 		return err_sys(e, ERR_CT_IDMAP, "mount source '%s' cannot be id-mapped", source);
 	return STEAL_FD(fd);
@@ -182,8 +186,9 @@ static int copy_entry(int from, int to, const char *name, int depth)
 	rc = copy_tree(sub_from, sub_to, depth + 1);
 	if (rc)
 		return rc;
-	return fchown(sub_to, st.st_uid, st.st_gid) < 0 || fchmod(sub_to, st.st_mode & 07777) < 0 ? -errno
-												  : 0;
+	return fchown(sub_to, st.st_uid, st.st_gid) < 0 || fchmod(sub_to, st.st_mode & 07777) < 0
+		   ? -errno
+		   : 0;
 }
 
 static int copy_tree(int from, int to, int depth)
@@ -228,8 +233,8 @@ static int copy_up(struct mount_env *env, const struct spec_mount *m, int tree, 
 
 /* --- one entry of mounts --- */
 
-/* proc and sysfs must not be redirected by a symlink in the image: the target is opened without following its last
- * component, and is an ordinary directory. */
+/* proc and sysfs must not be redirected by a symlink in the image: the target is opened without
+ * following its last component, and is an ordinary directory. */
 static int open_plain_dir(int rootfd, const char *path, struct err *e)
 {
 	char name[NAME_MAX + 1];
@@ -243,9 +248,10 @@ static int open_plain_dir(int rootfd, const char *path, struct err *e)
 		return err_set(e, ERR_CT_MOUNT, rc, "%s", strerror(-rc));
 	int fd = path_open(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
 
-	return fd < 0 ? err_set(e, ERR_CT_MOUNT, fd,
-				"must be mounted on an ordinary directory, not on a symlink or file")
-		      : fd;
+	return fd < 0
+		   ? err_set(e, ERR_CT_MOUNT, fd,
+			     "must be mounted on an ordinary directory, not on a symlink or file")
+		   : fd;
 }
 
 static int open_target(struct mount_env *env, const struct spec_mount *m, bool dir, struct err *e)
@@ -255,7 +261,9 @@ static int open_target(struct mount_env *env, const struct spec_mount *m, bool d
 
 	if (fd < 0 && m->dest_nofollow)
 		fd = root_open(env->rootfd, m->destination, O_PATH | O_NOFOLLOW);
-	return fd < 0 ? err_set(e, ERR_CT_MOUNT, fd, "mount point cannot be made: %s", strerror(-fd)) : fd;
+	return fd < 0
+		   ? err_set(e, ERR_CT_MOUNT, fd, "mount point cannot be made: %s", strerror(-fd))
+		   : fd;
 }
 
 static int copy_symlink(struct mount_env *env, const struct spec_mount *m, int tree, struct err *e)
@@ -275,8 +283,8 @@ static int mount_bind(struct mount_env *env, size_t index, struct err *e)
 {
 	const struct spec_mount *m = &env->s->spec->mounts[index];
 	int prepared = env->s->mount_fds ? env->s->mount_fds[index] : -1;
-	_close_ int tree = prepared >= 0 ? fcntl(prepared, F_DUPFD_CLOEXEC, 0)
-					 : mount_open_source(env->s, m, e);
+	_close_ int tree =
+	    prepared >= 0 ? fcntl(prepared, F_DUPFD_CLOEXEC, 0) : mount_open_source(env->s, m, e);
 	struct stat st;
 
 	if (tree < 0)
@@ -298,10 +306,12 @@ static int mount_bind(struct mount_env *env, size_t index, struct err *e)
 	if (!rc)
 		rc = mount_set_attr(tree, m->propagation & MS_REC, 0, 0,
 				    m->propagation & ~(uint64_t)MS_REC);
-	return rc ? err_set(e, ERR_CT_MOUNT, rc, "bind mount of '%s': %s", m->source, strerror(-rc)) : 0;
+	return rc ? err_set(e, ERR_CT_MOUNT, rc, "bind mount of '%s': %s", m->source, strerror(-rc))
+		  : 0;
 }
 
-/* The options that fsconfig takes: the data words, what the superblock flags mean, the SELinux context. */
+/* The options that fsconfig takes: the data words, what the superblock flags mean, the SELinux
+ * context. */
 static size_t fs_options(const struct start *s, const struct spec_mount *m, char *data,
 			 const char **out, size_t max, char *context, size_t context_size)
 {
@@ -309,7 +319,9 @@ static size_t fs_options(const struct start *s, const struct spec_mount *m, char
 		unsigned long flag;
 		const char *name;
 	} flags[] = {
-	    {MS_SYNCHRONOUS, "sync"}, {MS_DIRSYNC, "dirsync"}, {MS_LAZYTIME, "lazytime"},
+	    {MS_SYNCHRONOUS, "sync"},
+	    {MS_DIRSYNC, "dirsync"},
+	    {MS_LAZYTIME, "lazytime"},
 	    {MS_MANDLOCK, "mand"},
 	};
 	size_t n = 0;
@@ -330,9 +342,10 @@ static size_t fs_options(const struct start *s, const struct spec_mount *m, char
 	return n;
 }
 
-/* For values that fsconfig cannot take: mount(2) on the descriptor, then the mounted root by its name, checked to be a
- * mount point. Returns an fd of the mounted root. */
-static int mount_legacy(struct mount_env *env, const struct spec_mount *m, int target, struct err *e)
+/* For values that fsconfig cannot take: mount(2) on the descriptor, then the mounted root by its
+ * name, checked to be a mount point. Returns an fd of the mounted root. */
+static int mount_legacy(struct mount_env *env, const struct spec_mount *m, int target,
+			struct err *e)
 {
 	char path[64];
 
@@ -347,7 +360,8 @@ static int mount_legacy(struct mount_env *env, const struct spec_mount *m, int t
 		close(fd);
 		fd = -ESTALE;
 	}
-	return fd < 0 ? err_set(e, ERR_CT_MOUNT, fd, "file system '%s' was moved away", m->type) : fd;
+	return fd < 0 ? err_set(e, ERR_CT_MOUNT, fd, "file system '%s' was moved away", m->type)
+		      : fd;
 }
 
 static bool is_pseudo(const char *type)
@@ -371,7 +385,8 @@ static int mount_filesystem(struct mount_env *env, const struct spec_mount *m, s
 
 	if (target < 0)
 		return target;
-	/* A tmpfs or /dev becomes read-only when everything below it has been made: mount_finish(). */
+	/* A tmpfs or /dev becomes read-only when everything below it has been made: mount_finish().
+	 */
 	bool late = m->attr_set & MOUNT_ATTR_RDONLY && str_eq(m->type, "tmpfs");
 	uint64_t set = late ? m->attr_set & ~(uint64_t)MOUNT_ATTR_RDONLY : m->attr_set;
 	_close_ int tree = legacy ? mount_legacy(env, m, target, e)
@@ -398,7 +413,8 @@ static int mount_filesystem(struct mount_env *env, const struct spec_mount *m, s
 	if (rc)
 		return err_set(e, ERR_CT_MOUNT, rc, "file system '%s': %s", m->type, strerror(-rc));
 	if (late) {
-		env->late_ro = mem_grow(env->late_ro, env->late_ro_count + 1, sizeof(*env->late_ro));
+		env->late_ro =
+		    mem_grow(env->late_ro, env->late_ro_count + 1, sizeof(*env->late_ro));
 		env->late_ro[env->late_ro_count].m = m;
 		env->late_ro[env->late_ro_count++].fd = STEAL_FD(tree);
 	}

@@ -1,5 +1,5 @@
-/* The network of a fresh network namespace: the loopback interface up, and the host's interfaces that the configuration
- * hands over (config-linux.md "Network Devices") moved by rtnetlink(7). */
+/* The network of a fresh network namespace: the loopback interface up, and the host's interfaces
+ * that the configuration hands over (config-linux.md "Network Devices") moved by rtnetlink(7). */
 #include "container/start.h"
 #include "base/cleanup.h"
 #include "os/path.h"
@@ -104,7 +104,8 @@ static int read_addrs(int fd, int index, struct addrs *ret)
 			     a = RTA_NEXT(a, attr_len)) {
 				size_t len = RTA_PAYLOAD(a);
 
-				if (a->rta_type != (m->ifa_family == AF_INET ? IFA_LOCAL : IFA_ADDRESS) ||
+				if (a->rta_type !=
+					(m->ifa_family == AF_INET ? IFA_LOCAL : IFA_ADDRESS) ||
 				    len > 16)
 					continue;
 				ret->v[ret->n].family = m->ifa_family;
@@ -125,11 +126,11 @@ static int restore(int fd, const char *name, const struct addrs *addrs)
 
 	for (size_t i = 0; i < addrs->n && !rc; i++) {
 		struct request q = {.h = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifaddrmsg)),
-			     .nlmsg_type = RTM_NEWADDR,
-			     .nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL},
-		       .a = {.ifa_family = addrs->v[i].family,
-			     .ifa_prefixlen = addrs->v[i].prefix_len,
-			     .ifa_index = (unsigned)index}};
+					  .nlmsg_type = RTM_NEWADDR,
+					  .nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL},
+				    .a = {.ifa_family = addrs->v[i].family,
+					  .ifa_prefixlen = addrs->v[i].prefix_len,
+					  .ifa_index = (unsigned)index}};
 
 		add_attr(&q, IFA_LOCAL, addrs->v[i].bytes, addrs->v[i].len);
 		add_attr(&q, IFA_ADDRESS, addrs->v[i].bytes, addrs->v[i].len);
@@ -138,14 +139,15 @@ static int restore(int fd, const char *name, const struct addrs *addrs)
 	}
 	if (rc)
 		return rc;
-	struct request up = {.h = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
-				   .nlmsg_type = RTM_NEWLINK},
-			     .info = {.ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP}};
+	struct request up = {
+	    .h = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)), .nlmsg_type = RTM_NEWLINK},
+	    .info = {.ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP}};
 
 	return transact(fd, &up.h);
 }
 
-static int move_one(int fd, const char *name, const char *new_name, int netns_fd, struct addrs *addrs)
+static int move_one(int fd, const char *name, const char *new_name, int netns_fd,
+		    struct addrs *addrs)
 {
 	int index = (int)if_nametoindex(name);
 	int rc = index ? read_addrs(fd, index, addrs) : -ENODEV;
@@ -153,16 +155,16 @@ static int move_one(int fd, const char *name, const char *new_name, int netns_fd
 	if (rc)
 		return rc;
 	/* Down first: an interface that is up cannot be renamed (rename is part of the move). */
-	struct request down = {.h = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
-				     .nlmsg_type = RTM_NEWLINK},
-			       .info = {.ifi_index = index, .ifi_change = IFF_UP}};
+	struct request down = {
+	    .h = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)), .nlmsg_type = RTM_NEWLINK},
+	    .info = {.ifi_index = index, .ifi_change = IFF_UP}};
 
 	rc = transact(fd, &down.h);
 	if (rc)
 		return rc;
-	struct request r = {.h = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
-				  .nlmsg_type = RTM_NEWLINK},
-			    .info = {.ifi_index = index}};
+	struct request r = {
+	    .h = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)), .nlmsg_type = RTM_NEWLINK},
+	    .info = {.ifi_index = index}};
 
 	add_attr(&r, IFLA_NET_NS_FD, &netns_fd, sizeof(netns_fd));
 	add_attr(&r, IFLA_IFNAME, new_name, strlen(new_name) + 1);
@@ -199,8 +201,8 @@ int netdev_move(const struct spec *spec, int netns_fd, struct err *e)
 		if (!rc)
 			rc = restore_in(netns_fd, here, inside, &addrs);
 		if (rc)
-			return err_set(e, ERR_SYS, rc, "network device '%s' cannot be moved: %s", name,
-				       strerror(-rc));
+			return err_set(e, ERR_SYS, rc, "network device '%s' cannot be moved: %s",
+				       name, strerror(-rc));
 	}
 	return 0;
 }

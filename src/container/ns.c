@@ -1,7 +1,8 @@
-/* Namespaces. The fast way is one clone3(2) with every new namespace in it: the parent's child is the container's init.
- * Namespaces that are joined, and time offsets (which must be written while the time namespace is still empty), need a
- * process that has prepared itself: an intermediate, which makes init as its sibling (CLONE_PARENT) and goes.
- * The cgroup namespace is never in clone3, because its root must be the group that init joined: ns_unshare_late(). */
+/* Namespaces. The fast way is one clone3(2) with every new namespace in it: the parent's child is
+ * the container's init. Namespaces that are joined, and time offsets (which must be written while
+ * the time namespace is still empty), need a process that has prepared itself: an intermediate,
+ * which makes init as its sibling (CLONE_PARENT) and goes. The cgroup namespace is never in clone3,
+ * because its root must be the group that init joined: ns_unshare_late(). */
 #include "container/start.h"
 #include "container/sync.h"
 #include "base/cleanup.h"
@@ -45,7 +46,8 @@ static bool needs_intermediate(const struct start *s)
 	for (int i = 0; i < SPEC_NS_COUNT; i++)
 		if (s->spec->ns[i].path)
 			return true;
-	/* systemd makes no empty scope: it is made around the intermediate, and init is born there. */
+	/* systemd makes no empty scope: it is made around the intermediate, and init is born there.
+	 */
 	return has_time_offsets(s->spec) || s->c->cgroup.systemd;
 }
 
@@ -53,7 +55,8 @@ static pid_t clone_init(struct start *s, uint64_t flags, bool sibling)
 {
 	struct clone_args a = {.flags = flags | (sibling ? CLONE_PARENT : 0),
 			       .exit_signal = sibling ? 0 : SIGCHLD};
-	/* An intermediate has joined the group before it entered a user namespace that may not; init inherits that. */
+	/* An intermediate has joined the group before it entered a user namespace that may not;
+	 * init inherits that. */
 	int group = sibling ? -1 : cgroup_clone_fd(&s->c->cgroup);
 
 	if (group >= 0) {
@@ -68,12 +71,14 @@ static int clone_failed(const struct start *s, struct err *e)
 	if (errno == EPERM && s->rootless)
 		return err_sys(e, ERR_DENIED, "namespaces cannot be made by this user");
 	if (errno == ENOSPC)
-		return err_set(e, ERR_SYS, -ENOSPC,
-			       "too many namespaces (see /proc/sys/user/max_*_namespaces), or nested "
-			       "too deeply");
+		return err_set(
+		    e, ERR_SYS, -ENOSPC,
+		    "too many namespaces (see /proc/sys/user/max_*_namespaces), or nested "
+		    "too deeply");
 	if (errno == EINVAL)
-		return err_set(e, ERR_UNSUPPORTED, -EINVAL,
-			       "this kernel lacks one of the namespaces that the configuration asks for");
+		return err_set(
+		    e, ERR_UNSUPPORTED, -EINVAL,
+		    "this kernel lacks one of the namespaces that the configuration asks for");
 	return err_sys(e, ERR_SYS, "namespaces cannot be made");
 }
 
@@ -84,11 +89,13 @@ static int join(const struct start *s, enum spec_ns ns, struct err *e)
 	_close_ int fd = path_open(AT_FDCWD, path, O_RDONLY, 0);
 
 	if (fd < 0)
-		return err_set(e, ERR_SYS, fd, "%s namespace '%s': %s", info->name, path, strerror(-fd));
+		return err_set(e, ERR_SYS, fd, "%s namespace '%s': %s", info->name, path,
+			       strerror(-fd));
 	int type = ioctl(fd, NS_GET_NSTYPE);
 
 	if (type < 0 || (uint64_t)type != info->flag)
-		return err_set(e, ERR_SPEC_VALUE, -EINVAL, "'%s' is no %s namespace", path, info->name);
+		return err_set(e, ERR_SPEC_VALUE, -EINVAL, "'%s' is no %s namespace", path,
+			       info->name);
 	if (setns(fd, (int)info->flag) < 0)
 		return err_sys(e, ERR_SYS, "joining %s namespace '%s'", info->name, path);
 	return 0;
@@ -101,10 +108,12 @@ static int write_time_offsets(const struct start *s, struct err *e)
 
 	if (s->spec->time_monotonic.given)
 		n = snprintf(text, sizeof(text), "monotonic %lld %u\n",
-			     (long long)s->spec->time_monotonic.secs, s->spec->time_monotonic.nanosecs);
+			     (long long)s->spec->time_monotonic.secs,
+			     s->spec->time_monotonic.nanosecs);
 	if (s->spec->time_boottime.given)
 		n += snprintf(text + n, sizeof(text) - (size_t)n, "boottime %lld %u\n",
-			      (long long)s->spec->time_boottime.secs, s->spec->time_boottime.nanosecs);
+			      (long long)s->spec->time_boottime.secs,
+			      s->spec->time_boottime.nanosecs);
 	int rc = path_write(s->proc_fd, "self/timens_offsets", text, (size_t)n);
 
 	return rc ? err_set(e, ERR_SYS, rc, "time offsets: %s", strerror(-rc)) : 0;
@@ -115,9 +124,10 @@ static int prepare_intermediate(struct start *s, struct err *e)
 	const struct spec *spec = s->spec;
 	int rc = 0;
 
-	/* The user namespace first, because it gives the rights over those it owns; the mount namespace last, because
-	 * the paths are of the present one. Where joining first fails for lack of rights over the others, they are ours
-	 * from the present namespace: try them once before. */
+	/* The user namespace first, because it gives the rights over those it owns; the mount
+	 * namespace last, because the paths are of the present one. Where joining first fails for
+	 * lack of rights over the others, they are ours from the present namespace: try them once
+	 * before. */
 	if (spec->ns[SPEC_NS_USER].path) {
 		rc = join(s, SPEC_NS_USER, e);
 		if (!rc)
@@ -206,5 +216,6 @@ int ns_unshare_late(const struct start *s, struct err *e)
 
 	if (!spec->ns[SPEC_NS_CGROUP].present || spec->ns[SPEC_NS_CGROUP].path)
 		return 0;
-	return unshare(CLONE_NEWCGROUP) < 0 ? err_sys(e, ERR_SYS, "cgroup namespace cannot be made") : 0;
+	return unshare(CLONE_NEWCGROUP) < 0 ? err_sys(e, ERR_SYS, "cgroup namespace cannot be made")
+					    : 0;
 }

@@ -1,5 +1,6 @@
-/* The parent's half of a start: it answers the child's questions (sync.h) with the rights and the namespaces that the
- * child has left behind, and, for an attached container, stands in for it until it ends. */
+/* The parent's half of a start: it answers the child's questions (sync.h) with the rights and the
+ * namespaces that the child has left behind, and, for an attached container, stands in for it until
+ * it ends. */
 #include "container/start.h"
 #include "container/sync.h"
 #include "base/cleanup.h"
@@ -30,8 +31,8 @@ static bool has_full_userns(int proc_fd)
 	unsigned inside, outside, size;
 
 	return path_read_line(proc_fd, "self/uid_map", line, sizeof(line)) > 0 &&
-	       sscanf(line, "%u %u %u", &inside, &outside, &size) == 3 && inside == 0 && outside == 0 &&
-	       size == UINT32_MAX;
+	       sscanf(line, "%u %u %u", &inside, &outside, &size) == 3 && inside == 0 &&
+	       outside == 0 && size == UINT32_MAX;
 }
 
 static int parent_connect(const char *path, struct err *e)
@@ -39,7 +40,8 @@ static int parent_connect(const char *path, struct err *e)
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 
 	if (strlen(path) >= sizeof(a.sun_path))
-		return err_set(e, ERR_USAGE, -ENAMETOOLONG, "socket '%s': the path is too long", path);
+		return err_set(e, ERR_USAGE, -ENAMETOOLONG, "socket '%s': the path is too long",
+			       path);
 	strcpy(a.sun_path, path);
 	_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -48,11 +50,13 @@ static int parent_connect(const char *path, struct err *e)
 	return STEAL_FD(fd);
 }
 
-/* Signals are read from a descriptor from now on: an interrupted start is undone, and an attached container gets what
- * its runtime gets. The container's process starts with the caller's own mask. */
+/* Signals are read from a descriptor from now on: an interrupted start is undone, and an attached
+ * container gets what its runtime gets. The container's process starts with the caller's own mask.
+ */
 static int take_signals(struct start *s, struct err *e)
 {
-	static const int leave[] = {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SIGABRT, SIGSYS, SIGPIPE};
+	static const int leave[] = {SIGBUS,  SIGFPE,  SIGILL, SIGSEGV,
+				    SIGTRAP, SIGABRT, SIGSYS, SIGPIPE};
 	sigset_t all;
 
 	sigfillset(&all);
@@ -68,7 +72,8 @@ int parent_prepare(struct start *s, int root_fd, struct err *e)
 {
 	const struct spec *spec = s->spec;
 
-	s->sync = s->console_sock = s->master_sock = s->fifo_fd = s->notify_dir_fd = s->rootfs_fd = -1;
+	s->sync = s->console_sock = s->master_sock = s->fifo_fd = s->notify_dir_fd = s->rootfs_fd =
+	    -1;
 	s->preserve_fds = s->opts->preserve_fds;
 	s->signal_fd = -1;
 	s->proc_fd = path_open(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY, 0);
@@ -88,7 +93,8 @@ int parent_prepare(struct start *s, int root_fd, struct err *e)
 	}
 	if (!spec->seccomp.present)
 		return 0;
-	_close_ int cache = path_open(root_fd, FILTER_CACHE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	_close_ int cache =
+	    path_open(root_fd, FILTER_CACHE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 
 	if (cache == -ENOENT && path_mkdir(root_fd, FILTER_CACHE, 0700) == 0)
 		cache = path_open(root_fd, FILTER_CACHE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
@@ -97,8 +103,8 @@ int parent_prepare(struct start *s, int root_fd, struct err *e)
 
 void parent_done(struct start *s)
 {
-	int fds[] = {s->proc_fd,       s->sync,	     s->console_sock, s->master_sock,
-		     s->fifo_fd,       s->notify_dir_fd, s->rootfs_fd,	  s->signal_fd};
+	int fds[] = {s->proc_fd, s->sync,          s->console_sock, s->master_sock,
+		     s->fifo_fd, s->notify_dir_fd, s->rootfs_fd,    s->signal_fd};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
@@ -108,6 +114,18 @@ void parent_done(struct start *s)
 			close(s->mount_fds[i]);
 	free(s->mount_fds);
 	seccomp_prog_done(&s->filter);
+}
+
+int parent_create_cgroup(struct start *s, pid_t pid, struct err *e)
+{
+	struct spec with_rules = *s->spec;
+
+	device_rules(s->spec, &with_rules.resources);
+	int rc = cgroup_create(&s->c->cgroup, &with_rules, pid, e);
+
+	if (with_rules.resources.devices != s->spec->resources.devices)
+		free(with_rules.resources.devices);
+	return rc;
 }
 
 /* --- answers --- */
@@ -140,13 +158,12 @@ static int pass_listener(struct start *s, pid_t pid, int number, struct err *e)
 	json_t *fds = json_array();
 
 	json_array_append_new(fds, json_string("seccompFd"));
-	json_t *j = json_pack("{s:s, s:o, s:i, s:s, s:o}", "ociVersion", SPEC_VERSION, "fds", fds, "pid",
-			      (int)pid, "metadata", sc->listener_metadata ? sc->listener_metadata : "",
-			      "state",
-			      container_state_json(s->c, pid == s->c->init.pid &&
-								 s->process == &s->spec->process
-							     ? CONTAINER_CREATING
-							     : CONTAINER_RUNNING));
+	json_t *j = json_pack(
+	    "{s:s, s:o, s:i, s:s, s:o}", "ociVersion", SPEC_VERSION, "fds", fds, "pid", (int)pid,
+	    "metadata", sc->listener_metadata ? sc->listener_metadata : "", "state",
+	    container_state_json(s->c, pid == s->c->init.pid && s->process == &s->spec->process
+					   ? CONTAINER_CREATING
+					   : CONTAINER_RUNNING));
 	_free_ char *text = json_dumps(j, JSON_COMPACT);
 
 	json_decref(j);
@@ -193,7 +210,8 @@ static int died(struct start *s, pid_t pid, struct err *e)
 /* Waits for the child's next message, or for somebody who wants the start to end. */
 static int wait_message(const struct start *s, struct err *e)
 {
-	struct pollfd p[2] = {{.fd = s->sync, .events = POLLIN}, {.fd = s->signal_fd, .events = POLLIN}};
+	struct pollfd p[2] = {{.fd = s->sync, .events = POLLIN},
+			      {.fd = s->signal_fd, .events = POLLIN}};
 
 	for (;;) {
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
@@ -203,7 +221,8 @@ static int wait_message(const struct start *s, struct err *e)
 		if (p[1].revents && read(s->signal_fd, &si, sizeof(si)) == sizeof(si) &&
 		    (si.ssi_signo == SIGINT || si.ssi_signo == SIGTERM || si.ssi_signo == SIGHUP ||
 		     si.ssi_signo == SIGQUIT))
-			return err_set(e, ERR_NONE, -EINTR, "interrupted by signal %u", si.ssi_signo);
+			return err_set(e, ERR_NONE, -EINTR, "interrupted by signal %u",
+				       si.ssi_signo);
 		if (p[0].revents)
 			return 0;
 	}
@@ -219,8 +238,8 @@ static void end_child(pid_t *pid)
 	*pid = 0;
 }
 
-/* Answers until the child says that it is ready (until_ready) or has executed the user's program. On failure *pid has
- * been reaped and is 0. */
+/* Answers until the child says that it is ready (until_ready) or has executed the user's program.
+ * On failure *pid has been reaped and is 0. */
 int parent_serve(struct start *s, pid_t *pid, bool until_ready, struct err *e)
 {
 	struct sync_msg m;
@@ -231,7 +250,7 @@ int parent_serve(struct start *s, pid_t *pid, bool until_ready, struct err *e)
 			rc = sync_recv(s->sync, &m, e);
 		switch (rc ? SYNC_ERROR : m.type) {
 		case SYNC_CGROUP:
-			rc = cgroup_create(&s->c->cgroup, s->spec, m.value, e);
+			rc = parent_create_cgroup(s, m.value, e);
 			break;
 		case SYNC_MAPS:
 			rc = idmap_write(s->proc_fd, m.value, &s->spec->idmaps, s->rootless, e);

@@ -1,6 +1,7 @@
-/* What the user's process is given just before execve(2): limits, scheduling, security labels, credentials, working
- * directory, environment, system call filter. Init and exec share it. Order matters and is runc's: what needs rights
- * comes before they go, the filter comes as late as rights allow. */
+/* What the user's process is given just before execve(2): limits, scheduling, security labels,
+ * credentials, working directory, environment, system call filter. Init and exec share it. Order
+ * matters and is runc's: what needs rights comes before they go, the filter comes as late as rights
+ * allow. */
 #include "container/start.h"
 #include "container/sync.h"
 #include "base/buf.h"
@@ -40,13 +41,14 @@ struct scheduler_attr {
 int process_limits(int proc_fd, pid_t pid, const struct spec_process *p, struct err *e)
 {
 	for (size_t i = 0; i < p->rlimits_count; i++) {
-		struct rlimit64 r = {.rlim_cur = p->rlimits[i].soft, .rlim_max = p->rlimits[i].hard};
+		struct rlimit64 r = {.rlim_cur = p->rlimits[i].soft,
+				     .rlim_max = p->rlimits[i].hard};
 
 		if (prlimit64(pid, (enum __rlimit_resource)p->rlimits[i].resource, &r, NULL) < 0)
-			return err_sys(e, ERR_SYS,
-				       "resource limit %d cannot be set to soft %llu, hard %llu",
-				       p->rlimits[i].resource, (unsigned long long)p->rlimits[i].soft,
-				       (unsigned long long)p->rlimits[i].hard);
+			return err_sys(
+			    e, ERR_SYS, "resource limit %d cannot be set to soft %llu, hard %llu",
+			    p->rlimits[i].resource, (unsigned long long)p->rlimits[i].soft,
+			    (unsigned long long)p->rlimits[i].hard);
 	}
 	return 0;
 }
@@ -64,7 +66,8 @@ int process_oom(int proc_fd, pid_t pid, const struct spec_process *p, struct err
 	int len = snprintf(text, sizeof(text), "%d", p->oom_score_adj);
 	int rc = path_write(proc_fd, path, text, (size_t)len);
 
-	return rc ? err_set(e, ERR_SYS, rc, "oomScoreAdj %d: %s", p->oom_score_adj, strerror(-rc)) : 0;
+	return rc ? err_set(e, ERR_SYS, rc, "oomScoreAdj %d: %s", p->oom_score_adj, strerror(-rc))
+		  : 0;
 }
 
 /* --- attributes --- */
@@ -114,17 +117,18 @@ static int set_affinity(const char *list, struct err *e)
 static int set_scheduler(const struct spec_scheduler *sc, struct err *e)
 {
 	struct scheduler_attr a = {.size = sizeof(a),
-			       .policy = sc->policy,
-			       .flags = sc->flags,
-			       .nice = sc->nice,
-			       .priority = (uint32_t)sc->priority,
-			       .runtime = sc->runtime,
-			       .deadline = sc->deadline,
-			       .period = sc->period};
+				   .policy = sc->policy,
+				   .flags = sc->flags,
+				   .nice = sc->nice,
+				   .priority = (uint32_t)sc->priority,
+				   .runtime = sc->runtime,
+				   .deadline = sc->deadline,
+				   .period = sc->period};
 
 	if (!sc->present)
 		return 0;
-	return syscall(SYS_sched_setattr, 0, &a, 0) < 0 ? err_sys(e, ERR_SYS, "process.scheduler") : 0;
+	return syscall(SYS_sched_setattr, 0, &a, 0) < 0 ? err_sys(e, ERR_SYS, "process.scheduler")
+							: 0;
 }
 
 static int set_memory_policy(const struct spec *spec, struct err *e)
@@ -137,7 +141,8 @@ static int set_memory_policy(const struct spec *spec, struct err *e)
 	int rc = some ? parse_list(spec->memory_policy_nodes, nodes, sizeof(nodes) * 8) : 0;
 
 	if (rc)
-		return err_set(e, ERR_SPEC_VALUE, rc, "linux.memoryPolicy.nodes '%s' is no list of nodes",
+		return err_set(e, ERR_SPEC_VALUE, rc,
+			       "linux.memoryPolicy.nodes '%s' is no list of nodes",
 			       spec->memory_policy_nodes);
 	return syscall(SYS_set_mempolicy, spec->memory_policy_mode, some ? nodes : NULL,
 		       some ? sizeof(nodes) * 8 : 0) < 0
@@ -156,12 +161,14 @@ static int set_keyring(const struct start *s, struct err *e)
 	long key = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
 
 	if (key < 0) {
-		/* ENOSYS: a kernel without keys, or a filter that hides them; EDQUOT: the user has too many. */
+		/* ENOSYS: a kernel without keys, or a filter that hides them; EDQUOT: the user has
+		 * too many. */
 		if (errno == ENOSYS || errno == EPERM || errno == EDQUOT || errno == EACCES)
 			return 0;
 		return err_sys(e, ERR_SYS, "session keyring");
 	}
-	/* The possessor may search it: uid of the process may differ from its maker's (keyctl(2)). */
+	/* The possessor may search it: uid of the process may differ from its maker's (keyctl(2)).
+	 */
 	syscall(SYS_keyctl, KEYCTL_SETPERM, key, 0x3f3f0000 | 0x080000 /* KEY_USR_SEARCH */);
 	return 0;
 }
@@ -186,15 +193,17 @@ int process_attributes(struct start *s, struct err *e)
 
 /* --- credentials and working directory --- */
 
-/* getcwd(2) prints "(unreachable)" for a directory outside the root: the fd-leak class (CVE-2024-21626). */
+/* getcwd(2) prints "(unreachable)" for a directory outside the root: the fd-leak class
+ * (CVE-2024-21626). */
 static int verify_cwd(struct err *e)
 {
 	char path[PATH_MAX];
 
 	if (syscall(SYS_getcwd, path, sizeof(path)) < 0 || path[0] != '/')
-		return err_set(e, ERR_CT_CWD, -EPERM,
-			       "current working directory is outside of container mount namespace root "
-			       "-- possible container breakout detected");
+		return err_set(
+		    e, ERR_CT_CWD, -EPERM,
+		    "current working directory is outside of container mount namespace root "
+		    "-- possible container breakout detected");
 	return 0;
 }
 
@@ -203,7 +212,8 @@ static int set_ids(const struct start *s, struct err *e)
 	const struct spec_user *u = &s->process->user;
 	char answer[8] = "";
 
-	/* An ordinary user's namespace may deny setgroups; then asking for groups is an error, keeping none is not. */
+	/* An ordinary user's namespace may deny setgroups; then asking for groups is an error,
+	 * keeping none is not. */
 	int n = path_read_line(s->proc_fd, "self/setgroups", answer, sizeof(answer));
 	bool denied = n > 0 && str_eq(answer, "deny");
 
@@ -252,7 +262,8 @@ int process_credentials(struct start *s, struct err *e)
 		return err_set(e, ERR_SYS, rc, "capability bounding set: %s", strerror(-rc));
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		return err_sys(e, ERR_SYS, "keeping capabilities");
-	/* As root first: the directory may be closed to the user, as under runc; and again as the user. */
+	/* As root first: the directory may be closed to the user, as under runc; and again as the
+	 * user. */
 	bool entered = chdir(cwd) == 0;
 
 	if (!entered && errno != EACCES && errno != EPERM)
@@ -287,7 +298,8 @@ static const char *env_value(char *const *env, const char *name)
 	return found;
 }
 
-/* The home directory in the container's own /etc/passwd; foreign text, read with a bound. Returns owned or NULL. */
+/* The home directory in the container's own /etc/passwd; foreign text, read with a bound. Returns
+ * owned or NULL. */
 static char *passwd_home(uid_t uid)
 {
 	enum { PASSWD_MAX = 1 << 20 };
@@ -295,7 +307,8 @@ static char *passwd_home(uid_t uid)
 	_close_ int fd = path_open(AT_FDCWD, "/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || fd_read_all(fd, &text, PASSWD_MAX))
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    fd_read_all(fd, &text, PASSWD_MAX))
 		return NULL;
 	for (char *save, *line = text.len ? strtok_r(text.s, "\n", &save) : NULL; line;
 	     line = strtok_r(NULL, "\n", &save)) {
@@ -311,7 +324,8 @@ static char *passwd_home(uid_t uid)
 	return NULL;
 }
 
-/* As the shell does it: a name with a slash is a path; others are searched in PATH of the container's environment. */
+/* As the shell does it: a name with a slash is a path; others are searched in PATH of the
+ * container's environment. */
 static int find_program(const char *name, const char *path, char **ret, struct err *e)
 {
 	struct stat st;
@@ -322,8 +336,8 @@ static int find_program(const char *name, const char *path, char **ret, struct e
 		int rc = path_stat(AT_FDCWD, name, &st);
 
 		if (!rc && S_ISDIR(st.st_mode))
-			return err_set(e, ERR_CT_EXEC, -EACCES, "exec: \"%s\": is a directory: permission denied",
-				       name);
+			return err_set(e, ERR_CT_EXEC, -EACCES,
+				       "exec: \"%s\": is a directory: permission denied", name);
 		if (!rc)
 			rc = path_access(AT_FDCWD, name, X_OK);
 		if (rc)
@@ -367,8 +381,8 @@ int process_seccomp(struct start *s, struct err *e)
 
 	if (rc || listener < 0)
 		return rc;
-	/* The agent must have the listener before anything is notified; write(2) and friends never are (checked when the
-	 * profile was parsed), so this question can be asked. */
+	/* The agent must have the listener before anything is notified; write(2) and friends never
+	 * are (checked when the profile was parsed), so this question can be asked. */
 	rc = sync_ask(s->sync, SYNC_LISTENER, listener, e);
 	close(listener);
 	return rc;

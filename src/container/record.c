@@ -33,11 +33,12 @@ static bool id_valid(const char *id)
 
 static int id_check(const char *id, struct err *e)
 {
-	return id_valid(id) ? 0
-			    : err_set(e, ERR_CT_ID, -EINVAL,
-				      "invalid container ID '%s': letters, digits, '_', '+', '-' and "
-				      "'.' only, at most %d",
-				      id, CONTAINER_ID_MAX);
+	return id_valid(id)
+		   ? 0
+		   : err_set(e, ERR_CT_ID, -EINVAL,
+			     "invalid container ID '%s': letters, digits, '_', '+', '-' and "
+			     "'.' only, at most %d",
+			     id, CONTAINER_ID_MAX);
 }
 
 int container_root_open(const char *path, bool create, struct err *e)
@@ -64,16 +65,18 @@ int container_root_open(const char *path, bool create, struct err *e)
 
 	if (fd == -ENOENT)
 		return err_set(e, ERR_CT_NOT_FOUND, fd,
-			       "state directory '%s' does not exist: there are no containers", chosen);
+			       "state directory '%s' does not exist: there are no containers",
+			       chosen);
 	if (fd < 0)
-		return err_set(e, ERR_DENIED, fd, "state directory '%s': %s", chosen, strerror(-fd));
+		return err_set(e, ERR_DENIED, fd, "state directory '%s': %s", chosen,
+			       strerror(-fd));
 	struct stat st;
 
 	/* Below /tmp someone else could have made it first. */
 	if (path_lstat(fd, "", &st) == 0 && st.st_uid != geteuid() && st.st_uid != 0) {
 		close(fd);
-		return err_set(e, ERR_DENIED, -EPERM, "state directory '%s' belongs to user %u", chosen,
-			       st.st_uid);
+		return err_set(e, ERR_DENIED, -EPERM, "state directory '%s' belongs to user %u",
+			       chosen, st.st_uid);
 	}
 	return fd;
 }
@@ -98,7 +101,8 @@ int container_claim(int root_fd, const char *id, struct container *ret, struct e
 		return rc;
 	rc = path_mkdir(root_fd, id, 0711);
 	if (rc == -EEXIST)
-		return err_set(e, ERR_CT_EXISTS, rc, "container with given ID already exists: '%s'", id);
+		return err_set(e, ERR_CT_EXISTS, rc, "container with given ID already exists: '%s'",
+			       id);
 	if (rc)
 		return err_set(e, ERR_SYS, rc, "directory of container '%s' cannot be made: %s", id,
 			       strerror(-rc));
@@ -106,7 +110,8 @@ int container_claim(int root_fd, const char *id, struct container *ret, struct e
 
 	if (fd < 0) {
 		path_rmdir(root_fd, id);
-		return err_set(e, ERR_SYS, fd, "directory of container '%s': %s", id, strerror(-fd));
+		return err_set(e, ERR_SYS, fd, "directory of container '%s': %s", id,
+			       strerror(-fd));
 	}
 	*ret = (struct container){.root_fd = root_fd, .dir_fd = fd, .owner = geteuid()};
 	ret->cgroup.fd = -1;
@@ -127,18 +132,19 @@ static json_t *proc_json(const struct container_proc *p)
 
 int container_save(const struct container *c, struct err *e)
 {
-	json_t *j = json_pack(
-	    "{s:i, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:b, s:b, s:o, s:O*}", "version",
-	    STATE_VERSION, "id", c->id, "bundle", c->bundle ? c->bundle : "", "rootfs",
-	    c->rootfs ? c->rootfs : "", "created", c->created, "owner", (json_int_t)c->owner, "init",
-	    proc_json(&c->init), "creator", proc_json(&c->creator), "poststop", c->has_poststop,
-	    "systemd_cgroup", c->systemd_cgroup, "cgroup", cgroup_to_json(&c->cgroup), "annotations",
-	    c->annotations);
+	json_t *j = json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:b, s:b, s:o, s:O*}",
+			      "version", STATE_VERSION, "id", c->id, "bundle",
+			      c->bundle ? c->bundle : "", "rootfs", c->rootfs ? c->rootfs : "",
+			      "created", c->created, "owner", (json_int_t)c->owner, "init",
+			      proc_json(&c->init), "creator", proc_json(&c->creator), "poststop",
+			      c->has_poststop, "systemd_cgroup", c->systemd_cgroup, "cgroup",
+			      cgroup_to_json(&c->cgroup), "annotations", c->annotations);
 	_free_ char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
 
 	json_decref(j);
 	if (!text)
-		return err_set(e, ERR_NOMEM, -ENOMEM, "state of container '%s' cannot be written", c->id);
+		return err_set(e, ERR_NOMEM, -ENOMEM, "state of container '%s' cannot be written",
+			       c->id);
 	int rc = path_replace(c->dir_fd, STATE_FILE, text, strlen(text), 0600, false);
 
 	return rc ? err_set(e, ERR_SYS, rc, "state of container '%s' cannot be written: %s", c->id,
@@ -164,21 +170,21 @@ static int parse_state(struct container *c, const char *text, size_t len, struct
 	json_int_t owner;
 	int version, poststop, systemd;
 
-	if (!j || json_unpack(j, "{s:i, s:s, s:s, s:s, s:I, s:o, s:o, s:b, s:b, s:o, s?o}", "version",
-			      &version, "bundle", &bundle, "rootfs", &rootfs, "created", &created,
-			      "owner", &owner, "init", &init, "creator", &creator, "poststop",
-			      &poststop, "systemd_cgroup", &systemd, "cgroup", &cgroup, "annotations",
-			      &annotations)) {
+	if (!j || json_unpack(j, "{s:i, s:s, s:s, s:s, s:I, s:o, s:o, s:b, s:b, s:o, s?o}",
+			      "version", &version, "bundle", &bundle, "rootfs", &rootfs, "created",
+			      &created, "owner", &owner, "init", &init, "creator", &creator,
+			      "poststop", &poststop, "systemd_cgroup", &systemd, "cgroup", &cgroup,
+			      "annotations", &annotations)) {
 		json_decref(j);
-		return err_set(e, ERR_STATE_CORRUPT, -EBADMSG, "state file of container '%s' is damaged",
-			       c->id);
+		return err_set(e, ERR_STATE_CORRUPT, -EBADMSG,
+			       "state file of container '%s' is damaged", c->id);
 	}
 	int rc = 0;
 
 	if (version != STATE_VERSION)
 		rc = err_set(e, ERR_STATE_CORRUPT, -EBADMSG,
-			     "state file of container '%s' has version %d, this program reads %d", c->id,
-			     version, STATE_VERSION);
+			     "state file of container '%s' has version %d, this program reads %d",
+			     c->id, version, STATE_VERSION);
 	else
 		rc = cgroup_from_json(&c->cgroup, cgroup, e);
 	if (!rc) {
@@ -219,7 +225,8 @@ int container_load(int root_fd, const char *id, bool lock, struct container *ret
 	if (rc == -ENOENT && lock && !path_exists(root_fd, id)) /* removed while we waited */
 		return err_set(e, ERR_CT_NOT_FOUND, -ENOENT, "container '%s' does not exist", id);
 	if (rc && rc != -ENOENT)
-		return err_set(e, ERR_SYS, rc, "state file of container '%s': %s", id, strerror(-rc));
+		return err_set(e, ERR_SYS, rc, "state file of container '%s': %s", id,
+			       strerror(-rc));
 	if (!rc)
 		rc = parse_state(&c, text.s, text.len, e);
 	else
@@ -237,8 +244,8 @@ int container_spec(const struct container *c, struct spec **ret, struct err *e)
 	int rc = path_read(c->dir_fd, "config.json", &text, SPEC_FILE_MAX);
 
 	if (rc)
-		return err_set(e, ERR_STATE_CORRUPT, rc, "stored configuration of container '%s': %s",
-			       c->id, strerror(-rc));
+		return err_set(e, ERR_STATE_CORRUPT, rc,
+			       "stored configuration of container '%s': %s", c->id, strerror(-rc));
 	return spec_parse(text.s, text.len, c->bundle, ret, e);
 }
 
@@ -278,8 +285,8 @@ int container_remove(struct container *c, struct err *e)
 {
 	int rc = path_remove_tree(c->root_fd, c->id);
 
-	return rc ? err_set(e, ERR_SYS, rc, "directory of container '%s' cannot be removed: %s", c->id,
-			    strerror(-rc))
+	return rc ? err_set(e, ERR_SYS, rc, "directory of container '%s' cannot be removed: %s",
+			    c->id, strerror(-rc))
 		  : 0;
 }
 

@@ -1,5 +1,6 @@
-/* The container's root: its own tree, its mounts, its devices, and the pivot into it. Runs in the child, in its own mount
- * namespace; until pivot_root(2) the host's files are still there, and what is needed of them is opened before. */
+/* The container's root: its own tree, its mounts, its devices, and the pivot into it. Runs in the
+ * child, in its own mount namespace; until pivot_root(2) the host's files are still there, and what
+ * is needed of them is opened before. */
 #include "container/start.h"
 #include "container/sync.h"
 #include "base/cleanup.h"
@@ -26,8 +27,9 @@ static char *rootfs_path(const struct spec *spec)
 					 : mem_printf("%s/%s", spec->bundle, spec->root_path);
 }
 
-/* Sources that init could not open by itself: in a user namespace its root may be nobody for their directories, and only
- * the outer namespace may id-map. They are cloned here, with the caller's rights, and inherited as descriptors. */
+/* Sources that init could not open by itself: in a user namespace its root may be nobody for their
+ * directories, and only the outer namespace may id-map. They are cloned here, with the caller's
+ * rights, and inherited as descriptors. */
 int rootfs_open_sources(struct start *s, struct err *e)
 {
 	const struct spec *spec = s->spec;
@@ -40,7 +42,8 @@ int rootfs_open_sources(struct start *s, struct err *e)
 	if (userns) {
 		_free_ char *path = rootfs_path(spec);
 
-		s->rootfs_fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+		s->rootfs_fd =
+		    open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 		if (s->rootfs_fd < 0)
 			return err_sys(e, ERR_CT_ROOTFS, "root file system '%s'", path);
 	}
@@ -66,23 +69,27 @@ static int attach_root(struct start *s, struct err *e)
 {
 	const struct spec *spec = s->spec;
 	_free_ char *path = rootfs_path(spec);
-	unsigned long propagation = spec->rootfs_propagation ? spec->rootfs_propagation
-							     : MS_SLAVE | MS_REC;
+	unsigned long propagation =
+	    spec->rootfs_propagation ? spec->rootfs_propagation : MS_SLAVE | MS_REC;
 
-	/* MS_PRIVATE or MS_SLAVE keeps our mounts from the host; MS_SHARED on purpose lets them through. */
-	if (mount(NULL, "/", NULL, propagation & (MS_SHARED | MS_SLAVE | MS_PRIVATE | MS_UNBINDABLE | MS_REC),
+	/* MS_PRIVATE or MS_SLAVE keeps our mounts from the host; MS_SHARED on purpose lets them
+	 * through. */
+	if (mount(NULL, "/", NULL,
+		  propagation & (MS_SHARED | MS_SLAVE | MS_PRIVATE | MS_UNBINDABLE | MS_REC),
 		  NULL) < 0)
 		return err_sys(e, ERR_CT_ROOTFS, "propagation of the root mount");
-	_close_ int tree = s->rootfs_fd >= 0 ? fcntl(s->rootfs_fd, F_DUPFD_CLOEXEC, 0)
-					     : open_tree(AT_FDCWD, path,
-							 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	_close_ int tree =
+	    s->rootfs_fd >= 0
+		? fcntl(s->rootfs_fd, F_DUPFD_CLOEXEC, 0)
+		: open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 
 	if (tree < 0)
 		return err_sys(e, ERR_CT_ROOTFS, "root file system '%s'", path);
 	_close_ int at = path_open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
 	int rc = at;
 
-	if (at == -EACCES && s->rootfs_fd >= 0) { /* its parents are closed to us; any directory will do */
+	if (at == -EACCES &&
+	    s->rootfs_fd >= 0) { /* its parents are closed to us; any directory will do */
 		_close_ int tmp = path_open(AT_FDCWD, "/tmp", O_PATH | O_DIRECTORY, 0);
 
 		rc = tmp < 0 ? tmp : mount_attach(tree, tmp);
@@ -95,18 +102,21 @@ static int attach_root(struct start *s, struct err *e)
 		rc = mount_attach(tree, at);
 	}
 	if (rc < 0)
-		return err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s", path, strerror(-rc));
+		return err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s", path,
+			       strerror(-rc));
 	return STEAL_FD(tree);
 }
 
-/* The host's /dev/null, to be bound over masked files: the real one, not what somebody put there. */
+/* The host's /dev/null, to be bound over masked files: the real one, not what somebody put there.
+ */
 static int open_null(struct err *e)
 {
 	_close_ int fd = path_open(AT_FDCWD, "/dev/null", O_PATH | O_NOFOLLOW, 0);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
-		return err_set(e, ERR_SYS, -ENODEV, "/dev/null of this host is not the null device");
+		return err_set(e, ERR_SYS, -ENODEV,
+			       "/dev/null of this host is not the null device");
 	return STEAL_FD(fd);
 }
 
@@ -121,8 +131,8 @@ static int move_root(int rootfd)
 
 static int pivot(int rootfd)
 {
-	/* pivot_root(".", "."): the old root lands on top of the new one and is taken off from there; no directory of the
-	 * container is needed for it (pivot_root(2), NOTES). */
+	/* pivot_root(".", "."): the old root lands on top of the new one and is taken off from
+	 * there; no directory of the container is needed for it (pivot_root(2), NOTES). */
 	if (fchdir(rootfd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
 		return -errno;
 	/* Nothing that happens to the old tree now may reach the host. */
@@ -165,9 +175,11 @@ static int mount_notify(struct mount_env *env, struct err *e)
 	_close_ int tree = open_tree(env->s->notify_dir_fd, "",
 				     AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	_close_ int target = tree < 0 ? -errno : root_mkdirs(env->rootfd, "/run/notify", 0755);
-	int rc = target < 0 ? target
-			    : mount_set_attr(tree, false,
-					     MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, 0);
+	int rc =
+	    target < 0
+		? target
+		: mount_set_attr(tree, false,
+				 MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0, 0);
 
 	if (!rc)
 		rc = mount_attach(tree, target);
@@ -201,8 +213,8 @@ int rootfs_setup(struct start *s, struct err *e)
 			rc = console_setup(s, root, false, e);
 		if (!rc && !spec->ns[SPEC_NS_MOUNT].path)
 			rc = plain_chroot(root);
-		return rc && !e->rc ? err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s", path,
-					      strerror(-rc))
+		return rc && !e->rc ? err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s",
+					      path, strerror(-rc))
 				    : rc;
 	}
 	_close_ int null_fd = open_null(e);
@@ -229,14 +241,13 @@ int rootfs_setup(struct start *s, struct err *e)
 	if (spec->root_readonly)
 		rc = mount_set_attr(root, false, MOUNT_ATTR_RDONLY, 0, 0);
 	if (rc)
-		return err_set(e, ERR_CT_ROOTFS, rc, "root file system cannot be made read-only: %s",
-			       strerror(-rc));
+		return err_set(e, ERR_CT_ROOTFS, rc,
+			       "root file system cannot be made read-only: %s", strerror(-rc));
 	rc = s->opts->no_pivot ? move_root(root) : pivot(root);
 	if (rc)
-		return err_set(e, ERR_CT_ROOTFS, rc, "the root file system cannot become the root: %s",
-			       strerror(-rc));
-	if (spec->rootfs_propagation &&
-	    mount(NULL, "/", NULL, spec->rootfs_propagation, NULL) < 0)
+		return err_set(e, ERR_CT_ROOTFS, rc,
+			       "the root file system cannot become the root: %s", strerror(-rc));
+	if (spec->rootfs_propagation && mount(NULL, "/", NULL, spec->rootfs_propagation, NULL) < 0)
 		return err_sys(e, ERR_CT_ROOTFS, "rootfsPropagation");
 	return 0;
 }

@@ -1,5 +1,6 @@
-/* Internal to container/: what the steps of a start share. The parent fills struct start before clone3(2); the child has
- * it by copy-on-write, so nothing is serialised. Each step lives in the file named after its kernel facility. */
+/* Internal to container/: what the steps of a start share. The parent fills struct start before
+ * clone3(2); the child has it by copy-on-write, so nothing is serialised. Each step lives in the
+ * file named after its kernel facility. */
 #ifndef CONTAINER_START_H
 #define CONTAINER_START_H
 
@@ -20,34 +21,37 @@ struct start {
 	const struct container_opts *opts;
 	struct container *c;
 	struct seccomp_prog filter;
-	int proc_fd;	  /* /proc of the host, O_PATH: immune to what the container mounts on its own */
-	int sync;	  /* this side of the pair */
-	int fifo_fd;	  /* O_PATH of exec.fifo; -1: start at once */
+	int proc_fd; /* /proc of the host, O_PATH: immune to what the container mounts on its own */
+	int sync;    /* this side of the pair */
+	int fifo_fd; /* O_PATH of exec.fifo; -1: start at once */
 	int notify_dir_fd; /* O_PATH of the notify socket's directory, -1 */
-	int signal_fd;	  /* signals to the runtime while it starts or attends */
-	int console_sock; /* where the pty's master goes; -1 */
-	int master_sock;  /* our end of console_sock where we attend ourselves; -1 */
-	int rootfs_fd;	  /* detached tree prepared by the parent, or -1: the child opens it */
-	int *mount_fds;	  /* per mount: detached tree prepared by the parent, or -1 */
-	bool rootless;	  /* the caller is no root of the initial user namespace */
-	bool joined;	  /* already in its control groups */
+	int signal_fd;     /* signals to the runtime while it starts or attends */
+	int console_sock;  /* where the pty's master goes; -1 */
+	int master_sock;   /* our end of console_sock where we attend ourselves; -1 */
+	int rootfs_fd;     /* detached tree prepared by the parent, or -1: the child opens it */
+	int *mount_fds;    /* per mount: detached tree prepared by the parent, or -1 */
+	bool rootless;     /* the caller is no root of the initial user namespace */
+	bool joined;       /* already in its control groups */
 	bool new_userns, in_userns; /* made here; the container is in one at all */
-	sigset_t saved_mask; /* the caller's signal mask, for the container's process */
+	sigset_t saved_mask;        /* the caller's signal mask, for the container's process */
 	int preserve_fds;
 };
 
 /* ns.c */
 int ns_clone(struct start *s, int (*child)(struct start *), pid_t *ret_pid, struct err *e);
-int ns_unshare_late(const struct start *s, struct err *e); /* cgroup namespace, after joining the group */
+int ns_unshare_late(const struct start *s,
+		    struct err *e); /* cgroup namespace, after joining the group */
 
 /* idmap.c */
-int idmap_write(int proc_fd, pid_t pid, const struct spec_idmaps *maps, bool rootless, struct err *e);
-int idmap_userns_fd(const struct spec_idmaps *maps, struct err *e); /* a user namespace with these maps */
+int idmap_write(int proc_fd, pid_t pid, const struct spec_idmaps *maps, bool rootless,
+		struct err *e);
+int idmap_userns_fd(const struct spec_idmaps *maps,
+		    struct err *e);   /* a user namespace with these maps */
 int idmap_become_root(struct err *e); /* uid 0, gid 0 in the present user namespace */
 
 /* rootfs.c */
 int rootfs_open_sources(struct start *s, struct err *e); /* parent, before clone */
-int rootfs_setup(struct start *s, struct err *e);	 /* child: mounts, devices, masks, pivot */
+int rootfs_setup(struct start *s, struct err *e);        /* child: mounts, devices, masks, pivot */
 
 /* mount.c */
 struct mount_env {
@@ -57,20 +61,24 @@ struct mount_env {
 	struct {
 		int fd;
 		const struct spec_mount *m;
-	} *late_ro; /* mounts that become read-only when everything below them is made */
+	} * late_ro; /* mounts that become read-only when everything below them is made */
 	size_t late_ro_count;
 };
 int mount_open_source(const struct start *s, const struct spec_mount *m, struct err *e);
 int mount_one(struct mount_env *env, size_t index, struct err *e);
 int mount_finish(struct mount_env *env, struct err *e);
 int mount_attach(int tree_fd, int target_fd);
-int mount_fs(const char *type, const char *source, const char *const *options, uint64_t attr, struct err *e);
+int mount_fs(const char *type, const char *source, const char *const *options, uint64_t attr,
+	     struct err *e);
 int mount_set_attr(int fd, bool recursive, uint64_t set, uint64_t clr, uint64_t propagation);
 
 /* cgroup_mount.c */
 int mount_cgroup(struct mount_env *env, const struct spec_mount *m, struct err *e);
 
 /* device.c */
+/* The resources with the default device rules added; ret->devices is the caller's to free where it
+ * is not spec's. */
+void device_rules(const struct spec *spec, struct spec_resources *ret);
 int device_setup(struct mount_env *env, struct err *e);
 int mask_paths(struct mount_env *env, struct err *e);
 
@@ -80,7 +88,8 @@ int console_send(int sock, int master, struct err *e);
 int console_fix_stdio_owner(const struct start *s, struct err *e);
 
 /* hooks.c */
-int hooks_run(const struct spec_hook_list *hooks, const char *name, const char *state_json, struct err *e);
+int hooks_run(const struct spec_hook_list *hooks, const char *name, const char *state_json,
+	      struct err *e);
 
 /* netdev.c */
 int netdev_lo_up(struct err *e);
@@ -105,7 +114,11 @@ int init_prepare_process(struct start *s, char **ret_file, struct err *e);
 
 /* parent.c: the parent's half, shared by create, run and exec */
 int parent_prepare(struct start *s, int root_fd, struct err *e);
-/* pid: of the child, or minus that of an intermediate; 0 after a failure, when it has been reaped. */
+/* The control group with its limits and the complete device rules. pid: for systemd's scope, else
+ * 0. */
+int parent_create_cgroup(struct start *s, pid_t pid, struct err *e);
+/* pid: of the child, or minus that of an intermediate; 0 after a failure, when it has been reaped.
+ */
 int parent_serve(struct start *s, pid_t *pid, bool until_ready, struct err *e);
 void parent_done(struct start *s);
 int parent_send_pidfd(const char *socket_path, pid_t pid, struct err *e);

@@ -1,5 +1,6 @@
-/* Capabilities of the calling thread as 64-bit masks (capabilities(7)); the raw calls, because the masks of the OCI
- * configuration are all there is to say and libcap's strings would only be in the way. */
+/* Capabilities of the calling thread as 64-bit masks (capabilities(7)); the raw calls, because the
+ * masks of the OCI configuration are all there is to say and libcap's strings would only be in the
+ * way. */
 #ifndef OS_CAPS_H
 #define OS_CAPS_H
 
@@ -13,7 +14,8 @@ int caps_get(uint64_t *ret_effective, uint64_t *ret_permitted, uint64_t *ret_inh
 int caps_set(uint64_t effective, uint64_t permitted, uint64_t inheritable);
 /* Drops every capability that is not in keep from the bounding set. Needs CAP_SETPCAP. */
 int caps_bound(uint64_t keep);
-/* Clears the ambient set, then raises each of mask; must be permitted and inheritable. Returns the first error. */
+/* Clears the ambient set, then raises each of mask; must be permitted and inheritable. Returns the
+ * first error. */
 int caps_ambient(uint64_t mask);
 bool caps_have(int cap);
 

@@ -21,7 +21,8 @@ int exe_sealed_copy(const char *path, const char *name)
 		return fd;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	/* One write(2) from a mapping: sendfile(2) goes page by page through a pipe and takes a hundred times as long. */
+	/* One write(2) from a mapping: sendfile(2) goes page by page through a pipe and takes a
+	 * hundred times as long. */
 	void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
 
 	if (map == MAP_FAILED)

@@ -19,13 +19,15 @@ int proc_stat(pid_t pid, uint64_t *ret_start, char *ret_state)
 
 	if (n < 0)
 		return n == -ENOENT ? -ESRCH : n;
-	/* The name in parentheses may hold anything, ")" included: count fields from the last one. */
+	/* The name in parentheses may hold anything, ")" included: count fields from the last one.
+	 */
 	const char *p = strrchr(line, ')');
 	char state;
 	uint64_t start;
 
-	if (!p || sscanf(p + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
-				"%*d %" SCNu64,
+	if (!p || sscanf(p + 1,
+			 " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+			 "%*d %" SCNu64,
 			 &state, &start) != 2)
 		return -EBADMSG;
 	*ret_start = start;

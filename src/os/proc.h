@@ -1,4 +1,5 @@
-/* Facts about a process that survive pid reuse: its start time identifies it together with its pid. */
+/* Facts about a process that survive pid reuse: its start time identifies it together with its pid.
+ */
 #ifndef OS_PROC_H
 #define OS_PROC_H
 
@@ -6,7 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Start time in clock ticks since boot (proc_pid_stat(5), field 22) and the state letter. -ESRCH where it is gone. */
+/* Start time in clock ticks since boot (proc_pid_stat(5), field 22) and the state letter. -ESRCH
+ * where it is gone. */
 int proc_stat(pid_t pid, uint64_t *ret_start, char *ret_state);
 
 /* Is this very process alive (not a zombie)? */
