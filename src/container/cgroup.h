@@ -18,6 +18,7 @@
 #define CGROUP_PATH_MAX	 4096
 #define CGROUP_V1_MAX	 16 /* hierarchies */
 
+struct buf;
 struct json_t;
 
 enum cgroup_mode {
@@ -39,10 +40,6 @@ struct cgroup {
 	size_t v1_count;
 	const char *helper; /* the program viv-scope; NULL: the installed one. Borrowed, not stored */
 	int fd; /* v2: O_PATH directory fd while the creator holds it, else -1 */
-};
-
-struct cgroup_stats { /* what `events --stats` prints; absent numbers are UINT64_MAX */
-	struct json_t *json;
 };
 
 /* Decides mode and paths, touches nothing. spec->cgroups_path: absolute or relative path (cgroupfs) or "slice:prefix:name"
@@ -82,8 +79,9 @@ int cgroup_kill(const struct cgroup *cg, int sig, struct err *e);
 int cgroup_destroy(struct cgroup *cg, struct err *e);
 bool cgroup_exists(const struct cgroup *cg);
 
-/* runc's `events --stats` "data" object (cpu, memory, pids, blkio, hugetlb …). Returns a new reference. */
-int cgroup_stats(const struct cgroup *cg, struct json_t **ret, struct err *e);
+/* Appends runc's `events --stats` "data" object (cpu, memory, pids, blkio, hugetlb …) as JSON text: its numbers are
+ * unsigned 64-bit. */
+int cgroup_stats(const struct cgroup *cg, struct buf *b, struct err *e);
 /* OOM: an fd that becomes readable when the OOM killer acted (v1: eventfd, v2: inotify on memory.events), and how many
  * kills there were so far. -ENOTSUP where the controller is missing. */
 int cgroup_oom_fd(const struct cgroup *cg, struct err *e);

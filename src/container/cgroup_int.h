@@ -60,6 +60,7 @@ int cg_v2_join(const struct cgroup *cg, struct err *e);
 int cg_v2_limits(const struct cgroup *cg, const struct spec_resources *r, struct err *e);
 int cg_rdma(const char *dir, const struct spec_resources *r,
 	    struct err *e); /* the same file in v1 */
+void cg_cpu_max(const char *dir, int64_t *quota, uint64_t *period);
 uint64_t cg_weight_from_shares(uint64_t shares);
 uint64_t cg_io_weight_from_blkio(uint16_t weight);
 /* memory.swap.max from the specification's memory+swap. -EINVAL where they contradict. */

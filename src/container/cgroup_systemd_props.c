@@ -198,8 +198,12 @@ static int add_limits(const struct cgroup *cg, json_t *props, const struct spec_
 	else if ((r->has & RES_CPU_SHARES) && r->cpu_shares)
 		add_u64(props, v2 ? "CPUWeight" : "CPUShares",
 			v2 ? cg_weight_from_shares(r->cpu_shares) : r->cpu_shares);
-	add_cpu_quota(props, r->has & RES_CPU_QUOTA ? r->cpu_quota : 0,
-		      r->has & RES_CPU_PERIOD ? r->cpu_period : 0);
+	int64_t quota = r->has & RES_CPU_QUOTA ? r->cpu_quota : 0;
+	uint64_t period = r->has & RES_CPU_PERIOD ? r->cpu_period : 0;
+
+	if (v2 && *cg->path)
+		cg_cpu_max(cg->path, &quota, &period);
+	add_cpu_quota(props, quota, period);
 	if (!v2 && (r->has & RES_BLKIO_WEIGHT) && r->blkio_weight)
 		add_u64(props, "BlockIOWeight", r->blkio_weight);
 	if (r->has & RES_PIDS)
@@ -286,11 +290,12 @@ static json_t *annotation_value(const char *text, char signature[3])
 static json_t *to_usec(json_t *value)
 {
 	const char *text = json_string_value(value);
-	char usec[24];
-	double seconds = text ? strtod(text, NULL) : -1;
+	char usec[24], *end = NULL;
+	double seconds = text ? strtod(text, &end) : -1;
+	bool number = end && end != text && !*end && seconds >= 0 && seconds <= 1e12;
 
 	json_decref(value);
-	if (seconds < 0 || seconds > 1e12)
+	if (!number)
 		return NULL;
 	snprintf(usec, sizeof(usec), "%llu", (unsigned long long)(seconds * 1e6));
 	return json_string(usec);

@@ -77,8 +77,12 @@ static int set_swap(const char *dir, const struct spec_resources *r, struct err 
 {
 	int64_t limit = r->has & RES_MEM_LIMIT ? r->mem_limit : 0;
 	int64_t sum = r->has & RES_MEM_SWAP ? r->mem_swap : 0, swap;
+	uint64_t now;
 	char text[24];
 
+	/* An update of the sum alone stands on the limit that is. */
+	if (sum > 0 && !limit && !cg_read_u64(dir, "memory.max", &now) && now != UINT64_MAX)
+		limit = (int64_t)now;
 	if (cg_swap_v2(sum, limit, &swap))
 		return err_set(e, ERR_SPEC_VALUE, -EINVAL,
 			       "linux.resources.memory: swap (%lld) is memory and swap together "
@@ -114,6 +118,24 @@ static int set_memory(const char *dir, const struct spec_resources *r, struct er
 	return rc;
 }
 
+/* cpu.max holds both; an update of one of them keeps the other. */
+void cg_cpu_max(const char *dir, int64_t *quota, uint64_t *period)
+{
+	long long quota_now = -1;
+	unsigned long long period_now = CPU_PERIOD_DEFAULT_US;
+	_buf_ struct buf text = {0};
+
+	if (!*quota == !*period) /* both or none */
+		return;
+	if (!cg_read(dir, "cpu.max", &text) &&
+	    sscanf(text.s, "%lld %llu", &quota_now, &period_now) != 2)
+		sscanf(text.s, "max %llu", &period_now);
+	if (!*quota)
+		*quota = quota_now;
+	if (!*period)
+		*period = period_now;
+}
+
 static int set_cpu(const char *dir, const struct spec_resources *r, struct err *e)
 {
 	int64_t quota = r->has & RES_CPU_QUOTA ? r->cpu_quota : 0;
@@ -122,6 +144,7 @@ static int set_cpu(const char *dir, const struct spec_resources *r, struct err *
 	char text[24];
 	int rc = 0;
 
+	cg_cpu_max(dir, &quota, &period);
 	if (r->has & RES_CPU_IDLE)
 		rc = cg_set(e, dir, "cpu.idle", "%lld", (long long)r->cpu_idle);
 	if (!rc && (r->has & RES_CPU_SHARES) && r->cpu_shares)

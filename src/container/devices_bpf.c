@@ -4,13 +4,15 @@
  *block as soon as something does not match:
  *
  *	if type != T            goto next
- *	if access & ~A          goto next      (left out where A is everything)
- *	if major != M           goto next      (left out where any)
- *	if minor != m           goto next      (left out where any)
- *	return the opposite of the default
+ *	if access & ~A          goto next      (an exception that allows must cover the access
+ *whole) if !(access & A)        goto next      (one that denies applies to any part of it, or
+ *O_RDWR would pass a ban of writing; both are left out where A is everything) if major != M goto
+ *next      (left out where any) if minor != m           goto next      (left out where any) return
+ *the opposite of the default
  *
- * and returns the default at the end. Jumps are relative and forward, so a block needs no
- *relocation once its length is known. */
+ * and returns the default at the end. Comparisons are of 32 bits (BPF_JMP32, Linux 5.1): those of
+ *64 would extend the sign of a number from 2^31 on. Jumps are relative and forward, so a block
+ *needs no relocation once its length is known. */
 #include "container/devices_bpf.h"
 #include "container/cgroup_int.h"
 
@@ -48,21 +50,23 @@ static size_t block(struct bpf_insn *out, const struct device_exception *x, bool
 	size_t jumps[4], jump_count = 0, n = 0;
 
 	jumps[jump_count++] = n;
-	out[n++] = insn(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_2, 0, 0,
+	out[n++] = insn(BPF_JMP32 | BPF_JNE | BPF_K, BPF_REG_2, 0, 0,
 			x->type == 'b' ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
 	if (access != ACC_ALL) {
 		out[n++] = insn(BPF_ALU | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_3, 0, 0);
-		out[n++] = insn(BPF_ALU | BPF_AND | BPF_K, BPF_REG_1, 0, 0, ~access & ACC_ALL);
+		out[n++] = insn(BPF_ALU | BPF_AND | BPF_K, BPF_REG_1, 0, 0,
+				allow ? ~access & ACC_ALL : access);
 		jumps[jump_count++] = n;
-		out[n++] = insn(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_1, 0, 0, 0);
+		out[n++] =
+		    insn(BPF_JMP32 | (allow ? BPF_JNE : BPF_JEQ) | BPF_K, BPF_REG_1, 0, 0, 0);
 	}
 	if (x->major >= 0) {
 		jumps[jump_count++] = n;
-		out[n++] = insn(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_4, 0, 0, (int32_t)x->major);
+		out[n++] = insn(BPF_JMP32 | BPF_JNE | BPF_K, BPF_REG_4, 0, 0, (int32_t)x->major);
 	}
 	if (x->minor >= 0) {
 		jumps[jump_count++] = n;
-		out[n++] = insn(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_5, 0, 0, (int32_t)x->minor);
+		out[n++] = insn(BPF_JMP32 | BPF_JNE | BPF_K, BPF_REG_5, 0, 0, (int32_t)x->minor);
 	}
 	out[n++] = insn(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, allow);
 	out[n++] = insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);

@@ -11,7 +11,7 @@
 
 /* What one exception costs at most, and what every program has besides. */
 #define DEVICES_BPF_PER_RULE 8
-#define DEVICES_BPF_FIXED    7
+#define DEVICES_BPF_FIXED    8
 
 /* The program of a policy. Returns owned instructions. */
 struct bpf_insn *devices_bpf_compile(const struct device_policy *p, size_t *ret_count);
