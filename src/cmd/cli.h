@@ -72,6 +72,7 @@ struct cli_program {
 	int (*bare)(struct cli *c); /* no command given; NULL: help */
 	/* prints dynamic names for completion, one a line, "name" or "name\tsummary" */
 	int (*names)(const char *kind, const char *prefix);
+	void *context; /* the handlers' own */
 };
 
 /* Parses argv, prints help or a usage error, or runs the command. Returns the exit status. Every

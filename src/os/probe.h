@@ -16,7 +16,8 @@ int probe_mount_setattr(void);
 int probe_new_mount(void); /* fsopen(2) and its family */
 int probe_pidfd(void);     /* pidfd_open, and P_PIDFD in waitid */
 int probe_close_range(void);
-/* Executes a program from a sealed memfd. */
+/* Whether a program in a sealed memfd may be executed (sysctl vm.memfd_noexec, security modules).
+ */
 int probe_memfd_exec(void);
 /* A new user namespace, with the caller's own id mapped. */
 int probe_userns(void);
