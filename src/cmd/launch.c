@@ -1,87 +1,178 @@
-/* The program `viv`: finds the program that the first word or the link's name stands for, and
- * becomes it. It is linked statically and does nothing else, because its time is added to every
- * command's. */
-#include "base/cleanup.h"
-#include "base/mem.h"
-#include "base/str.h"
+/* The program `viv`: finds the program that the first word or the link's name stands for, and becomes it. Its time is
+ * added to every command's, so it has no C library (os/bare.h says what that saves), no stack protector (that needs the
+ * library's thread block) and no relocations: a static PIE of two pages. */
 #include "cmd/programs.h"
 #include "os/exe.h"
-#include "os/path.h"
+#include "os/exe_copy.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <stdbool.h>
+#include <stddef.h>
 
-extern char **environ;
+#define ENV_MAX 4096 /* variables passed on; more are refused with -E2BIG */
 
-/* In the build folder the programs lie beside this one. Returns the path of one, owned. */
-static char *locate(const char *program)
+/* The compiler may call these, whatever the source says. */
+void *memset(void *p, int c, size_t n);
+void *memcpy(void *restrict to, const void *restrict from, size_t n);
+__attribute__((used, noreturn)) void launch(long *stack);
+
+void *memset(void *p, int c, size_t n)
 {
-	char self[PATH_MAX];
-	int n = path_readlink(AT_FDCWD, "/proc/self/exe", self, sizeof(self));
-	const char *slash = n > 0 ? strrchr(self, '/') : NULL;
+	void *start = p;
 
-	if (slash) {
-		char *beside = mem_printf("%.*s/%s", (int)(slash - self), self, program);
-
-		if (path_exists(AT_FDCWD, beside))
-			return beside;
-		free(beside);
-	}
-	return mem_printf("%s/%s", VIV_LIBEXECDIR, program);
+	__asm__ volatile("rep stosb" : "+D"(p), "+c"(n) : "a"(c) : "memory");
+	return start;
 }
 
-/* Becomes the program; returns only where that fails. */
-static int become(const char *program, bool sealed, char **argv)
+void *memcpy(void *restrict to, const void *restrict from, size_t n)
 {
-	_free_ char *path = locate(program);
-	int rc;
+	void *start = to;
 
-	if (sealed) {
-		_close_ int fd = exe_sealed_copy(path, program);
-		char *slash = strrchr(path, '/');
-
-		rc = fd;
-		if (fd >= 0) {
-			if (slash)
-				setenv(EXE_DIRECTORY_ENV, mem_strndup(path, (size_t)(slash - path)),
-				       1);
-			fexecve(fd, argv, environ);
-			rc = -errno;
-		}
-	} else {
-		execve(path, argv, environ);
-		rc = -errno;
-	}
-	fprintf(stderr, "viv: cannot execute '%s': %s\n", path, strerror(-rc));
-	if (rc == -ENOENT)
-		fprintf(stderr, "try: install Vivarium again; this program is a part of it\n");
-	return 1;
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+	return start;
 }
 
-int main(int argc, char **argv)
+static size_t length(const char *s)
 {
+	size_t n = 0;
+
+	while (s[n])
+		n++;
+	return n;
+}
+
+static bool equal(const char *a, const char *b)
+{
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	return *a == *b;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *base = path;
+
+	for (; *path; path++)
+		if (*path == '/')
+			base = path + 1;
+	return base;
+}
+
+/* to = a + b; false where it does not fit. */
+static bool join(char *to, size_t size, const char *a, const char *b)
+{
+	size_t la = length(a), lb = length(b);
+
+	if (la + lb + 1 > size)
+		return false;
+	memcpy(to, a, la);
+	memcpy(to + la, b, lb + 1);
+	return true;
+}
+
+static void say(int fd, const char *text)
+{
+	bare(SYS_write, fd, text, length(text));
+}
+
+static _Noreturn void quit(int status)
+{
+	for (;;)
+		bare(SYS_exit_group, status);
+}
+
+/* In the build folder the programs lie beside this one; installed, in libexec. dir ends with a slash. */
+static bool locate(const char *program, char *dir, char *path)
+{
+	long n = bare(SYS_readlink, "/proc/self/exe", dir, PATH_MAX - 1);
+
+	if (n > 0) {
+		dir[n] = '\0';
+		dir[base_name(dir) - dir] = '\0';
+		if (join(path, PATH_MAX, dir, program) && bare(SYS_access, path, 0 /* F_OK */) == 0)
+			return true;
+	}
+	return join(dir, PATH_MAX, VIV_LIBEXECDIR "/", "") && join(path, PATH_MAX, dir, program);
+}
+
+/* The copy in memory cannot tell where it came from: the directory travels in the environment. */
+static long execute_sealed(const char *path, const char *name, const char *dir, char **argv, char **env)
+{
+	static char *more[ENV_MAX + 2];
+	static char variable[PATH_MAX + 32];
+	size_t n = 0;
+
+	for (; env[n]; n++) {
+		if (n == ENV_MAX)
+			return -E2BIG;
+		more[n] = env[n];
+	}
+	if (!join(variable, sizeof(variable), EXE_DIRECTORY_ENV "=", dir))
+		return -ENAMETOOLONG;
+	variable[length(variable) - 1] = '\0'; /* the slash */
+	more[n] = variable;
+	int fd = exe_copy(path, name);
+
+	return fd < 0 ? fd : bare(SYS_execveat, fd, "", argv, more, AT_EMPTY_PATH);
+}
+
+static _Noreturn void become(const char *program, bool sealed, char **argv, char **env)
+{
+	static char path[PATH_MAX], dir[PATH_MAX];
+	long rc = -ENAMETOOLONG;
+
+	if (locate(program, dir, path))
+		rc = sealed ? execute_sealed(path, program, dir, argv, env)
+			    : bare(SYS_execve, path, argv, env);
+	say(2, "viv: cannot execute '");
+	say(2, path);
+	say(2, rc == -ENOENT   ? "': it is not there\ntry: install Vivarium again; this program is a part of it\n"
+	       : rc == -EACCES ? "': permission denied\n"
+	       : rc == -ENOMEM ? "': out of memory\n"
+			       : "'\n");
+	quit(1);
+}
+
+/* stack: argc, argv …, NULL, environment …, NULL (System V ABI, AMD64, "Process Initialization"). */
+void launch(long *stack)
+{
+	long argc = stack[0];
+	char **argv = (char **)(stack + 1);
+	char **env = argv + argc + 1;
+
 	if (!argc) /* only Linux < 5.18 lets a caller do that */
-		return 1;
-	const char *slash = strrchr(argv[0], '/');
-	const char *name = slash ? slash + 1 : argv[0];
+		quit(1);
+	const char *name = base_name(argv[0]);
 	const char *word = argc > 1 ? argv[1] : "";
 
-	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
 		const struct program *p = &programs[i];
 
-		if (p->link && str_eq(name, p->link))
-			return become(p->program, p->sealed, argv);
-		if (str_eq(word, p->word)) {
-			argv[1] = (char *)p->program;
-			return become(p->program, p->sealed, argv + 1);
+		if (p->link[0] && equal(name, p->link))
+			become(p->program, p->sealed, argv, env);
+		if (equal(word, p->word)) {
+			argv[1] = (char *)(long)p->program;
+			become(p->program, p->sealed, argv + 1, env);
 		}
 	}
-	if (argc == 2 && (str_eq(word, "--version") || str_eq(word, "-v"))) {
-		puts("viv " VIV_VERSION);
-		return fflush(stdout) ? 1 : 0;
+	if (argc == 2 && (equal(word, "--version") || equal(word, "-v"))) {
+		static const char version[] = "viv " VIV_VERSION "\n";
+
+		quit(bare(SYS_write, 1, version, sizeof(version) - 1) < 0);
 	}
-	return become(PROGRAM_DEFAULT, false, argv);
+	become(PROGRAM_DEFAULT, false, argv, env);
 }
+
+__asm__(".globl _start\n"
+	".type _start, @function\n"
+	"_start:\n"
+	"	endbr64\n"
+	"	xor %ebp, %ebp\n"
+	"	mov %rsp, %rdi\n"
+	"	and $-16, %rsp\n"
+	"	call launch\n"
+	"	hlt\n");

@@ -1,5 +1,4 @@
-/* Which program answers to which word: `viv WORD …`, or a link to `viv` of that name. Everything
- * else is viv-cli's. */
+/* Which program answers to which word: `viv WORD …`, or a link to `viv` of that name. Everything else is viv-cli's. */
 #ifndef CMD_PROGRAMS_H
 #define CMD_PROGRAMS_H
 
@@ -7,12 +6,13 @@
 
 #define PROGRAM_DEFAULT "viv-cli"
 
+/* Characters, not pointers: the launcher has nobody who relocates it. */
 struct program {
-	const char *word;    /* first word of the command line */
-	const char *link;    /* argv[0] of links; NULL: none */
-	const char *program; /* file beside viv in the build folder, or in libexec */
-	/* Executed from a sealed memfd, so that a container that gets at /proc/PID/exe of it finds
-	 * nothing that it could overwrite, or that shares pages with the host's file. */
+	char word[16];	  /* first word of the command line */
+	char link[16];	  /* argv[0] of links; "" none */
+	char program[16]; /* file beside viv in the build folder, or in libexec */
+	/* Executed from a sealed memfd, so that a container that gets at /proc/PID/exe of it finds nothing that it could
+	 * overwrite, or that shares pages with the host's file. */
 	bool sealed;
 };
 

@@ -63,24 +63,40 @@ static int write_sysctl(const struct start *s, const struct spec_kv *kv, struct 
 		  : 0;
 }
 
+/* The groups exist when the parent says so; before that, init was busy with mounts that need none.
+ */
+int init_join_late_group(struct start *s, struct err *e)
+{
+	if (!s->late_group)
+		return 0;
+	s->late_group = false;
+	int rc = sync_wait_go(s->sync, e);
+
+	if (!rc)
+		rc = cgroup_join_self(&s->c->cgroup, e);
+	return rc ? rc : ns_unshare_late(s, e);
+}
+
 /* The container as such: everything up to the last namespace, mount and kernel setting. */
 static int make_container(struct start *s, struct err *e)
 {
 	const struct spec *spec = s->spec;
 	int rc = 0;
 
-	if (!s->joined && cgroup_clone_fd(&s->c->cgroup) < 0)
+	/* Before the user namespace, in which the group's files belong to nobody. */
+	if (!s->late_group && !s->joined && cgroup_clone_fd(&s->c->cgroup) < 0)
 		rc = cgroup_join_self(&s->c->cgroup, e);
 	if (!rc)
 		rc = enter_user_namespace(s, e);
+	if (!rc && !s->late_group)
+		rc = ns_unshare_late(s, e);
 	if (rc)
 		return rc;
 	/* From here on nobody of the container may look into this process. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (setsid() < 0)
 		return err_sys(e, ERR_SYS, "session");
-	rc = ns_unshare_late(s, e);
-	if (!rc && spec->ns[SPEC_NS_NETWORK].present && !spec->ns[SPEC_NS_NETWORK].path)
+	if (spec->ns[SPEC_NS_NETWORK].present && !spec->ns[SPEC_NS_NETWORK].path)
 		rc = netdev_lo_up(e);
 	if (!rc)
 		rc = set_names(spec, e);

@@ -48,10 +48,13 @@ static void run_poststop(const struct container *c, const struct spec *spec)
 	}
 }
 
-static int destroy(struct container *c, const struct spec *spec, struct err *e)
+/* all_dead: init was the first process of a pid namespace, so nobody has outlived it. */
+static int destroy(struct container *c, const struct spec *spec, bool all_dead, struct err *e)
 {
-	int rc = cgroup_exists(&c->cgroup) ? cgroup_kill(&c->cgroup, SIGKILL, e) : 0;
+	int rc = 0;
 
+	if (!all_dead && cgroup_exists(&c->cgroup))
+		rc = cgroup_kill(&c->cgroup, SIGKILL, e);
 	if (!rc)
 		rc = cgroup_destroy(&c->cgroup, e);
 	if (!rc)
@@ -76,7 +79,7 @@ static void undo(struct start *s, pid_t pid)
 			;
 	}
 	s->c->init.pid = 0;
-	if (destroy(s->c, s->spec, &ignored))
+	if (destroy(s->c, s->spec, false, &ignored))
 		log_warn("After the failed start: %s", ignored.msg);
 }
 
@@ -92,8 +95,8 @@ static json_t *annotations_json(const struct spec *spec)
 	return j;
 }
 
-static int describe(struct container *c, const struct spec *spec, const char *text, size_t len,
-		    const struct container_opts *o, bool rootless, struct err *e)
+static int describe(struct container *c, const struct spec *spec, const struct container_opts *o,
+		    bool rootless, struct err *e)
 {
 	c->bundle = mem_strdup(spec->bundle);
 	c->rootfs = spec->root_path[0] == '/' ? mem_strdup(spec->root_path)
@@ -101,14 +104,17 @@ static int describe(struct container *c, const struct spec *spec, const char *te
 	c->annotations = annotations_json(spec);
 	c->has_poststop = spec->hooks.poststop.count > 0;
 	c->systemd_cgroup = o->systemd_cgroup;
+	return cgroup_init(&c->cgroup, spec, c->id, o->systemd_cgroup, rootless, e);
+}
+
+static int keep_config(const struct container *c, const char *text, size_t len, struct err *e)
+{
 	_close_ int fd = path_open(c->dir_fd, "config.json", O_WRONLY | O_CREAT | O_EXCL, 0600);
 	int rc = fd < 0 ? fd : fd_write_all(fd, text, len);
 
-	if (rc)
-		return err_set(e, ERR_SYS, rc, "configuration of container '%s' cannot be kept: %s",
-			       c->id, strerror(-rc));
-	rc = cgroup_init(&c->cgroup, spec, c->id, o->systemd_cgroup, rootless, e);
-	return rc ? rc : container_save(c, e);
+	return rc ? err_set(e, ERR_SYS, rc, "configuration of container '%s' cannot be kept: %s",
+			    c->id, strerror(-rc))
+		  : 0;
 }
 
 static int open_fifo(struct start *s, struct err *e)
@@ -162,54 +168,95 @@ static int move_net_devices(struct start *s, pid_t pid, struct err *e)
 		      : netdev_move(s->spec, ns, e);
 }
 
+/* Clones init. What it is to find is on record before, or it dies with us: PR_SET_PDEATHSIG. */
+static int clone_init(struct start *s, pid_t *ret_pid, struct err *e)
+{
+	struct container *c = s->c;
+	int pair[2];
+	char state;
+	int rc = sync_pair(pair, e);
+
+	if (rc)
+		return rc;
+	s->sync = pair[1];
+	rc = ns_clone(s, init_main, ret_pid, e);
+	close(pair[1]);
+	s->sync = pair[0];
+	if (rc || *ret_pid < 0)
+		return rc;
+	c->init.pid = *ret_pid;
+	rc = proc_stat(*ret_pid, &c->init.start, &state);
+	return rc ? err_set(e, ERR_SYS, rc, "container init is gone") : 0;
+}
+
+/* The groups first, init is born into them, or told to join them. */
+static int start_in_group(struct start *s, const char *text, size_t len, pid_t *ret_pid,
+			  struct err *e)
+{
+	struct container *c = s->c;
+	int rc = keep_config(c, text, len, e);
+
+	if (!rc)
+		rc = container_save(c, e);
+	if (!rc && !c->cgroup.systemd)
+		rc = parent_create_cgroup(s, 0, e);
+	if (!rc)
+		rc = clone_init(s, ret_pid, e);
+	return rc ? rc : container_save(c, e);
+}
+
+/* Init first: it makes its mounts on one CPU while the groups are made on another. */
+static int start_beside_group(struct start *s, const char *text, size_t len, pid_t *ret_pid,
+			      struct err *e)
+{
+	struct container *c = s->c;
+	int rc = clone_init(s, ret_pid, e);
+
+	if (!rc)
+		rc = keep_config(c, text, len, e);
+	if (!rc)
+		rc = container_save(c, e);
+	if (!rc)
+		rc = parent_create_cgroup(s, 0, e);
+	return rc ? rc : sync_send(s->sync, SYNC_GO, 0, e);
+}
+
 /* From nothing to an init that is ready to execute the program. */
 static int make(struct start *s, int root_fd, const char *text, size_t len, bool wait_for_start,
 		pid_t *ret_pid, struct err *e)
 {
 	struct container *c = s->c;
-	pid_t pid = 0;
-	int pair[2];
 	int rc = parent_prepare(s, root_fd, e);
 
 	if (!rc && !wait_for_start && !s->opts->detach)
 		rc = attend_begin(s, e);
 	if (!rc)
-		rc = describe(c, s->spec, text, len, s->opts, s->rootless, e);
+		rc = describe(c, s->spec, s->opts, s->rootless, e);
 	if (!rc && wait_for_start)
 		rc = open_fifo(s, e);
 	if (!rc)
 		rc = rootfs_open_sources(s, e);
-	if (!rc && !c->cgroup.systemd)
-		rc = parent_create_cgroup(s, 0, e);
-	if (!rc)
-		rc = sync_pair(pair, e);
 	if (rc)
 		return rc;
-	s->sync = pair[1];
-	rc = ns_clone(s, init_main, &pid, e);
-	close(pair[1]);
-	s->sync = pair[0];
-	if (!rc && pid > 0) {
-		char state;
-
-		c->init.pid = pid;
-		rc = proc_stat(pid, &c->init.start, &state);
-		rc = rc ? err_set(e, ERR_SYS, rc, "container init is gone") : container_save(c, e);
-	}
+	s->late_group = c->cgroup.mode == CGROUP_V1 && !s->new_userns && !ns_needs_intermediate(s);
+	rc = s->late_group ? start_beside_group(s, text, len, ret_pid, e)
+			   : start_in_group(s, text, len, ret_pid, e);
 	if (!rc)
-		rc = parent_serve(s, &pid, true, e);
+		rc = parent_serve(s, ret_pid, true, e);
 	if (!rc)
-		rc = move_net_devices(s, pid, e);
+		rc = move_net_devices(s, *ret_pid, e);
 	if (!rc)
-		rc = write_pid_file(s, pid, e);
+		rc = write_pid_file(s, *ret_pid, e);
 	if (!rc)
-		rc = parent_send_pidfd(s->opts->pidfd_socket, pid, e);
-	if (!rc) {
-		c->creator = (struct container_proc){0};
-		rc = container_save(c, e);
-	}
-	*ret_pid = pid;
+		rc = parent_send_pidfd(s->opts->pidfd_socket, *ret_pid, e);
 	return rc;
+}
+
+/* The state no longer says that it is being made. */
+static int finish(struct container *c, struct err *e)
+{
+	c->creator = (struct container_proc){0};
+	return container_save(c, e);
 }
 
 static int check_before_claim(const struct spec *spec, struct err *e)
@@ -245,6 +292,8 @@ int container_create(int root_fd, const char *id, const struct spec *spec, const
 	if (rc)
 		return rc;
 	rc = make(&s, root_fd, text, len, true, &pid, e);
+	if (!rc)
+		rc = finish(&c, e);
 	if (rc)
 		undo(&s, pid);
 	parent_done(&s);
@@ -318,7 +367,7 @@ int container_start(int root_fd, const char *id, struct err *e)
 	if (rc) { /* runtime.md "Lifecycle" step 9: the container is stopped and destroyed */
 		struct err ignored;
 
-		destroy(&c, spec, &ignored);
+		destroy(&c, spec, false, &ignored);
 	}
 	return rc;
 }
@@ -344,6 +393,8 @@ int container_run(int root_fd, const char *id, const struct spec *spec, const ch
 	if (!rc)
 		rc = sync_send(s.sync, SYNC_GO, 0, e);
 	if (!rc)
+		rc = finish(&c, e); /* while init executes the program */
+	if (!rc)
 		rc = parent_serve(&s, &pid, false, e);
 	if (!rc)
 		rc = run_poststart(&c, spec, e);
@@ -352,7 +403,8 @@ int container_run(int root_fd, const char *id, const struct spec *spec, const ch
 	} else if (!o->detach) {
 		rc = attend(&s, pid, ret_status, e);
 		struct err why = {0};
-		int gone = o->keep ? 0 : destroy(&c, spec, &why);
+		bool all_dead = spec->ns[SPEC_NS_PID].present && !spec->ns[SPEC_NS_PID].path;
+		int gone = o->keep ? 0 : destroy(&c, spec, all_dead, &why);
 
 		if (!rc && gone) {
 			*e = why;
@@ -432,5 +484,5 @@ int container_delete(int root_fd, const char *id, bool force, struct err *e)
 		return rc;
 	if (c.has_poststop && container_spec(&c, &spec, NULL))
 		log_warn("Stored configuration of container '%s' is gone: no poststop hooks", id);
-	return destroy(&c, spec, e);
+	return destroy(&c, spec, false, e);
 }

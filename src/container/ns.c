@@ -41,7 +41,7 @@ static uint64_t new_flags(const struct start *s, bool intermediate)
 	return flags;
 }
 
-static bool needs_intermediate(const struct start *s)
+bool ns_needs_intermediate(const struct start *s)
 {
 	for (int i = 0; i < SPEC_NS_COUNT; i++)
 		if (s->spec->ns[i].path)
@@ -190,7 +190,7 @@ static void intermediate(struct start *s, int (*child)(struct start *))
 
 int ns_clone(struct start *s, int (*child)(struct start *), pid_t *ret_pid, struct err *e)
 {
-	if (!needs_intermediate(s)) {
+	if (!ns_needs_intermediate(s)) {
 		pid_t pid = clone_init(s, new_flags(s, false), false);
 
 		if (pid == 0)

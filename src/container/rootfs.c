@@ -191,8 +191,14 @@ static int fill_root(struct mount_env *env, struct err *e)
 	const struct start *s = env->s;
 	int rc = 0;
 
-	for (size_t i = 0; i < s->spec->mounts_count && !rc; i++)
-		rc = mount_one(env, i, e);
+	for (size_t i = 0; i < s->spec->mounts_count && !rc; i++) {
+		if (s->spec->mounts[i].kind == SPEC_MOUNT_CGROUP)
+			rc = init_join_late_group(env->s, e);
+		if (!rc)
+			rc = mount_one(env, i, e);
+	}
+	if (!rc)
+		rc = init_join_late_group(env->s, e);
 	if (!rc)
 		rc = mount_notify(env, e);
 	if (!rc)
@@ -207,7 +213,10 @@ int rootfs_setup(struct start *s, struct err *e)
 	if (!spec->ns[SPEC_NS_MOUNT].present || spec->ns[SPEC_NS_MOUNT].path) {
 		_free_ char *path = rootfs_path(spec);
 		_close_ int root = path_open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
-		int rc = root < 0 ? root : run_hooks(s, e);
+		int rc = root < 0 ? root : init_join_late_group(s, e);
+
+		if (!rc)
+			rc = run_hooks(s, e);
 
 		if (!rc)
 			rc = console_setup(s, root, false, e);

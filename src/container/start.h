@@ -31,16 +31,23 @@ struct start {
 	int rootfs_fd;     /* detached tree prepared by the parent, or -1: the child opens it */
 	int *mount_fds;    /* per mount: detached tree prepared by the parent, or -1 */
 	bool rootless;     /* the caller is no root of the initial user namespace */
-	bool joined;       /* already in its control groups */
+	/* The control groups are made while init makes its mounts; it joins them when it is
+	 * told to. Only v1: a v2 group is made first, because init is born in it. */
+	bool late_group;
+	bool joined;                /* already in its control groups */
 	bool new_userns, in_userns; /* made here; the container is in one at all */
 	sigset_t saved_mask;        /* the caller's signal mask, for the container's process */
 	int preserve_fds;
 };
 
 /* ns.c */
+bool ns_needs_intermediate(const struct start *s);
 int ns_clone(struct start *s, int (*child)(struct start *), pid_t *ret_pid, struct err *e);
 int ns_unshare_late(const struct start *s,
 		    struct err *e); /* cgroup namespace, after joining the group */
+
+/* init.c: joins the control groups, where that was put off (late_group); else nothing. */
+int init_join_late_group(struct start *s, struct err *e);
 
 /* idmap.c */
 int idmap_write(int proc_fd, pid_t pid, const struct spec_idmaps *maps, bool rootless,
@@ -55,7 +62,7 @@ int rootfs_setup(struct start *s, struct err *e);        /* child: mounts, devic
 
 /* mount.c */
 struct mount_env {
-	const struct start *s;
+	struct start *s;
 	int rootfd;
 	int null_fd; /* the host's /dev/null, checked */
 	struct {

@@ -1,5 +1,6 @@
 #include "os/exe.h"
 #include "base/cleanup.h"
+#include "os/exe_copy.h"
 #include "os/path.h"
 
 #include <errno.h>
@@ -7,31 +8,9 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 extern char **environ;
-
-int exe_sealed_copy(const char *path, const char *name)
-{
-	_close_ int fd = path_open(AT_FDCWD, path, O_RDONLY, 0);
-	struct stat st;
-
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	/* One write(2) from a mapping: sendfile(2) goes page by page through a pipe and takes a
-	 * hundred times as long. */
-	void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
-
-	if (map == MAP_FAILED)
-		return -errno;
-	int copy = fd_memfd_sealed(name, map, (size_t)st.st_size);
-
-	munmap(map, (size_t)st.st_size);
-	return copy;
-}
 
 static char directory[PATH_MAX] = VIV_LIBEXECDIR;
 
@@ -54,7 +33,7 @@ int exe_seal(char **argv)
 
 	if (n < 0)
 		return n;
-	_close_ int copy = exe_sealed_copy(directory, "viv-runtime");
+	_close_ int copy = exe_copy(directory, "viv-runtime");
 
 	if (copy < 0)
 		return copy;
