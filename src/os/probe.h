@@ -41,7 +41,7 @@ enum probe_kvm {
 			       probe */
 };
 
-/* Runs one HLT in a guest of one page. *ret_what: the step that failed and why, e.g.
+/* Lets a guest of one page count. *ret_what: the step that failed and why, e.g.
  * "KVM_CREATE_VM: Invalid argument". */
 enum probe_kvm probe_kvm(char *ret_what, size_t size);
 
