@@ -205,15 +205,23 @@ static void quote_wide_integers(const char *text, size_t len, struct buf *out)
 	buf_add(out, copied, (size_t)(end - copied));
 }
 
+/* From the random bytes that the kernel gives each program; jansson by itself would read
+ * /dev/urandom. */
+static void seed_json(void)
+{
+	const void *random = (const void *)getauxval(AT_RANDOM);
+	size_t seed = 0;
+
+	if (random)
+		memcpy(&seed, random, sizeof(seed));
+	json_object_seed(seed | 1);
+}
+
 static int load_json(struct spec_reader *r, const char *text, size_t len)
 {
 	json_error_t je;
 
-	/* Seeded from the random bytes that the kernel gives each program: jansson would read
-	 * /dev/urandom. */
-	const uint64_t *random = (const uint64_t *)getauxval(AT_RANDOM);
-
-	json_object_seed(random ? (size_t)*random | 1 : 1);
+	seed_json();
 	if (len > SPEC_FILE_MAX)
 		return err_set(r->e, ERR_SPEC_JSON, -EFBIG, "%s: larger than %u MiB", r->doc,
 			       SPEC_FILE_MAX >> 20);

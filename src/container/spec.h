@@ -1,7 +1,8 @@
-/* config.json of the OCI runtime specification 1.2, parsed: everything else of the runtime sees only these structs.
- * Foreign data: each field is checked here (type, range, contradictions), each list has a named bound, unknown fields
- * are ignored as the specification demands. A spec owns all its strings; pointers live until spec_free(). NULL or 0
- * count means "not given". Field names are the specification's (config.md, config-linux.md), in C's spelling. */
+/* config.json of the OCI runtime specification 1.2, parsed: everything else of the runtime sees
+ * only these structs. Foreign data: each field is checked here (type, range, contradictions), each
+ * list has a named bound, unknown fields are ignored as the specification demands. A spec owns all
+ * its strings; pointers live until spec_free(). NULL or 0 count means "not given". Field names are
+ * the specification's (config.md, config-linux.md), in C's spelling. */
 #ifndef CONTAINER_SPEC_H
 #define CONTAINER_SPEC_H
 
@@ -12,22 +13,22 @@
 
 #include "base/err.h"
 
-#define SPEC_VERSION	"1.2.0"
-#define SPEC_FILE_MAX	(8u << 20) /* bytes of a config.json */
-#define SPEC_LIST_MAX	65536	   /* elements of any one list */
+#define SPEC_VERSION  "1.2.0"
+#define SPEC_FILE_MAX (8u << 20) /* bytes of a config.json */
+#define SPEC_LIST_MAX 65536      /* elements of any one list */
 
 struct json_t;
 
 enum spec_ns { /* order of joining: user first, pid before the rest that needs no order */
-	SPEC_NS_USER,
-	SPEC_NS_PID,
-	SPEC_NS_NETWORK,
-	SPEC_NS_IPC,
-	SPEC_NS_UTS,
-	SPEC_NS_MOUNT,
-	SPEC_NS_CGROUP,
-	SPEC_NS_TIME,
-	SPEC_NS_COUNT
+	       SPEC_NS_USER,
+	       SPEC_NS_PID,
+	       SPEC_NS_NETWORK,
+	       SPEC_NS_IPC,
+	       SPEC_NS_UTS,
+	       SPEC_NS_MOUNT,
+	       SPEC_NS_CGROUP,
+	       SPEC_NS_TIME,
+	       SPEC_NS_COUNT
 };
 
 /* name: "user" …; proc: name below /proc/PID/ns; flag: CLONE_NEW*. */
@@ -89,7 +90,7 @@ struct spec_process {
 	int oom_score_adj;
 	struct spec_scheduler scheduler;
 	bool has_ioprio;
-	int ioprio; /* the value of ioprio_set(2) */
+	int ioprio;                                      /* the value of ioprio_set(2) */
 	char *cpu_affinity_initial, *cpu_affinity_final; /* cpu lists, "0-3,7" */
 };
 
@@ -100,23 +101,24 @@ struct spec_mount {
 	char **options; /* as given; NULL-terminated or NULL */
 	/* What the options mean (config.md "Linux mount options"). */
 	enum spec_mount_kind kind;
-	bool recursive_bind;		       /* rbind */
-	uint64_t attr_set, attr_clr;	       /* MOUNT_ATTR_*, this mount */
-	uint64_t rec_attr_set, rec_attr_clr;   /* MOUNT_ATTR_*, recursively (rro, rnosuid …) */
-	uint64_t propagation;		       /* MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE or 0, plus MS_REC */
-	unsigned long sb_flags;		       /* MS_SYNCHRONOUS, MS_DIRSYNC, MS_LAZYTIME, MS_SILENT, MS_RDONLY … of the superblock */
-	char *data;			       /* file system specific options, comma-separated, or NULL */
+	bool recursive_bind;                 /* rbind */
+	uint64_t attr_set, attr_clr;         /* MOUNT_ATTR_*, this mount */
+	uint64_t rec_attr_set, rec_attr_clr; /* MOUNT_ATTR_*, recursively (rro, rnosuid …) */
+	uint64_t propagation; /* MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE or 0, plus MS_REC */
+	unsigned long sb_flags; /* MS_SYNCHRONOUS, MS_DIRSYNC, MS_LAZYTIME, MS_SILENT, MS_RDONLY …
+				   of the superblock */
+	char *data;             /* file system specific options, comma-separated, or NULL */
 	bool tmpcopyup;
 	enum { SPEC_IDMAP_NONE, SPEC_IDMAP, SPEC_IDMAP_RECURSIVE } idmap;
 	struct spec_idmaps idmaps; /* empty with idmap set: the container's own user namespace */
-	bool copy_symlink;	   /* crun's copy-symlink, src-nofollow, dest-nofollow */
+	bool copy_symlink;         /* crun's copy-symlink, src-nofollow, dest-nofollow */
 	bool src_nofollow, dest_nofollow;
 };
 
 struct spec_hook {
 	char *path;
 	char **args, **env; /* NULL-terminated or NULL */
-	int timeout_s;	    /* 0: none */
+	int timeout_s;      /* 0: none */
 };
 
 struct spec_hook_list {
@@ -125,8 +127,8 @@ struct spec_hook_list {
 };
 
 struct spec_hooks {
-	struct spec_hook_list prestart, create_runtime, create_container, start_container, poststart,
-	    poststop;
+	struct spec_hook_list prestart, create_runtime, create_container, start_container,
+	    poststart, poststop;
 };
 
 struct spec_device {
@@ -145,7 +147,7 @@ struct spec_kv {
 
 struct spec_device_rule { /* linux.resources.devices */
 	bool allow;
-	char type;	  /* 'a', 'b', 'c' */
+	char type;            /* 'a', 'b', 'c' */
 	int64_t major, minor; /* -1: any */
 	bool read, write, mknod;
 };
@@ -162,7 +164,7 @@ struct spec_blkio_list {
 
 struct spec_hugepage {
 	char *page_size; /* "2MB" */
-	uint64_t limit;	 /* bytes */
+	uint64_t limit;  /* bytes */
 };
 
 struct spec_net_prio {
@@ -212,8 +214,8 @@ struct spec_resources {
 	char *cpuset_cpus, *cpuset_mems;
 	int64_t pids_limit; /* <= 0 unlimited, as runc reads it: 0 and -1 */
 	uint16_t blkio_weight, blkio_leaf_weight;
-	struct spec_blkio_list blkio_weight_device, blkio_read_bps, blkio_write_bps, blkio_read_iops,
-	    blkio_write_iops;
+	struct spec_blkio_list blkio_weight_device, blkio_read_bps, blkio_write_bps,
+	    blkio_read_iops, blkio_write_iops;
 	struct spec_hugepage *hugepages;
 	size_t hugepages_count;
 	uint32_t net_classid;
@@ -234,7 +236,7 @@ struct spec_seccomp_arg {
 };
 
 struct spec_seccomp_rule {
-	char **names; /* NULL-terminated */
+	char **names;    /* NULL-terminated */
 	uint32_t action; /* SCMP_ACT_*, errno or trace value included */
 	struct spec_seccomp_arg *args;
 	size_t args_count;
@@ -300,12 +302,14 @@ struct spec {
 	struct spec_arena *arena;
 };
 
-/* Parses text (len bytes; a copy is made). bundle: absolute path kept in the spec. The result must be freed with
- * spec_free(). Errors: SPEC-JSON (-EINVAL), SPEC-VALUE (-EINVAL), UNSUPPORTED (-ENOTSUP) for what is refused by name
- * (intelRdt …). Warnings (unknown capabilities) go to the log. Source: runtime-spec 1.2 config.md, config-linux.md. */
+/* Parses text (len bytes; a copy is made). bundle: absolute path kept in the spec. The result must
+ * be freed with spec_free(). Errors: SPEC-JSON (-EINVAL), SPEC-VALUE (-EINVAL), UNSUPPORTED
+ * (-ENOTSUP) for what is refused by name (intelRdt …). Warnings (unknown capabilities) go to the
+ * log. Source: runtime-spec 1.2 config.md, config-linux.md. */
 int spec_parse(const char *text, size_t len, const char *bundle, struct spec **ret, struct err *e);
 
-/* A process object alone, as `exec --process` takes it: a spec with has_process set and nothing else. */
+/* A process object alone, as `exec --process` takes it: a spec with has_process set and nothing
+ * else. */
 int spec_parse_process(const char *text, size_t len, struct spec **ret, struct err *e);
 
 /* A linux.resources object alone, as `update --resources` takes it; only spec->resources is set. */
