@@ -189,8 +189,11 @@ static int add_rule(scmp_filter_ctx ctx, const struct spec_seccomp_rule *r, int 
 	return rc == -EEXIST ? 0 : rc;
 }
 
+/* Returns how many were added, or a negative errno. */
 static int add_rules(scmp_filter_ctx ctx, const struct spec_seccomp *s, struct err *e)
 {
+	int added = 0;
+
 	for (size_t i = 0; i < s->rules_count; i++) {
 		const struct spec_seccomp_rule *r = &s->rules[i];
 
@@ -209,9 +212,10 @@ static int add_rules(scmp_filter_ctx ctx, const struct spec_seccomp *s, struct e
 				return err_set(e, ERR_SECCOMP, rc,
 					       "linux.seccomp.syscalls[%zu]: '%s': %s", i, *name,
 					       strerror(-rc));
+			added++;
 		}
 	}
-	return 0;
+	return added;
 }
 
 /* The state of the container is written to the process that serves the listener: a filter that
@@ -227,16 +231,6 @@ static int check_notify(const struct spec_seccomp *s, struct err *e)
 				return err_set(e, ERR_SECCOMP, -EINVAL,
 					       "SCMP_ACT_NOTIFY cannot be used for write(2)");
 	return 0;
-}
-
-static size_t count_names(const struct spec_seccomp *s)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < s->rules_count; i++)
-		for (char **name = s->rules[i].names; *name; name++)
-			n++;
-	return n;
 }
 
 static int export(scmp_filter_ctx ctx, insns *p, struct err *e)
@@ -277,9 +271,11 @@ static int fill(scmp_filter_ctx ctx, const struct spec_seccomp *s, const struct 
 			return err_set(e, ERR_SECCOMP, rc, "architecture %#x: %s", archs->v[i],
 				       strerror(-rc));
 	}
-	if (count_names(s) > OPTIMIZE_FROM)
+	int added = add_rules(ctx, s, e);
+
+	if (added > OPTIMIZE_FROM)
 		seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	return add_rules(ctx, s, e);
+	return added < 0 ? added : 0;
 }
 
 bool seccomp_has_notify(const struct spec_seccomp *s)

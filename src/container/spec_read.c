@@ -273,9 +273,7 @@ static int read_scalar(struct spec_reader *r, const struct spec_at *at, const st
 	default:
 		if (!json_is_string(v))
 			return expected(r, at, "a string", v);
-		/* As with null: Go programs write "" for an optional string that is not given. */
-		if (f->required || json_string_length(v))
-			*(char **)p = spec_strdup(r->s, json_string_value(v));
+		*(char **)p = spec_strdup(r->s, json_string_value(v));
 		return 0;
 	}
 }
@@ -303,6 +301,14 @@ int spec_read(struct spec_reader *r, const struct spec_at *at, const struct spec
 	}
 }
 
+/* Programs in Go write null, or "" for a string, for what is not given. */
+static bool is_nothing(const struct spec_field *f, const json_t *v)
+{
+	bool string = (f->kind == K_STR || f->kind == K_NAME) && !f->required;
+
+	return json_is_null(v) || (string && json_is_string(v) && !json_string_length(v));
+}
+
 int spec_read_object(struct spec_reader *r, const struct spec_at *at, const struct spec_object *o,
 		     const json_t *v, void *base)
 {
@@ -312,8 +318,7 @@ int spec_read_object(struct spec_reader *r, const struct spec_at *at, const stru
 		const json_t *value = json_object_get(v, f->key);
 		struct spec_at member = {at, f->key, 0};
 
-		/* Go writes null for what is not given. */
-		if (!value || json_is_null(value)) {
+		if (!value || is_nothing(f, value)) {
 			if (f->required)
 				return spec_fail(r, &member, NULL, "missing");
 			continue;

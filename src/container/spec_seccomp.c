@@ -123,9 +123,12 @@ static int check_seccomp(struct spec_reader *r, const struct spec_at *at, const 
 {
 	struct spec_seccomp *s = base;
 	const json_t *flags = json_object_get(v, "flags");
+	const json_t *action = json_object_get(v, "defaultAction");
+	bool none = !action || json_is_null(action) ||
+		    (json_is_string(action) && !json_string_length(action));
 
 	/* An object with nothing in it is how some callers say "no filter". */
-	if (!json_string_length(json_object_get(v, "defaultAction")) && !s->rules_count)
+	if (none && !s->rules_count)
 		return 0;
 	int rc = read_action(r, at, v, "defaultAction", "defaultErrnoRet", &s->default_action);
 

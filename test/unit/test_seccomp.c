@@ -204,6 +204,23 @@ static void no_rules_at_all(void **state)
 	assert_int_equal(native(&p, "read", 0, 0), ERRNO(EPERM));
 }
 
+/* libseccomp's optimizer must not be let loose on no rules at all. */
+static void unknown_names_only(void **state)
+{
+	_buf_ struct buf b = {0};
+
+	buf_adds(
+	    &b,
+	    "'defaultAction':'SCMP_ACT_ERRNO','syscalls':[{'action':'SCMP_ACT_ALLOW','names':['x'");
+	for (int i = 0; i < 100; i++)
+		buf_addf(&b, ",'x%d'", i);
+	buf_adds(&b, "]}]");
+	_spec_ struct spec *s = specs_seccomp(b.s);
+	_program_ struct seccomp_prog p = build(s);
+
+	assert_int_equal(native(&p, "read", 0, 0), ERRNO(EPERM));
+}
+
 static void operators(void **state)
 {
 	const uint64_t big = UINT64_C(0x100000005);
@@ -454,9 +471,9 @@ int main(void)
 	    cmocka_unit_test(docker_profile_on_other_abis),
 	    cmocka_unit_test(unlisted_abis_are_killed),
 	    cmocka_unit_test(prologue_only_where_unknown_calls_are_denied),
-	    cmocka_unit_test(no_rules_at_all), cmocka_unit_test(operators),
-	    cmocka_unit_test(conditions_are_joined), cmocka_unit_test(rules_that_change_nothing),
-	    cmocka_unit_test(notify_has_limits), cmocka_unit_test(docker_profile_in_the_kernel),
-	    cmocka_unit_test(an_agent_answers), cmocka_unit_test(a_closed_agent_is_an_error),
-	    cmocka_unit_test(names));
+	    cmocka_unit_test(no_rules_at_all), cmocka_unit_test(unknown_names_only),
+	    cmocka_unit_test(operators), cmocka_unit_test(conditions_are_joined),
+	    cmocka_unit_test(rules_that_change_nothing), cmocka_unit_test(notify_has_limits),
+	    cmocka_unit_test(docker_profile_in_the_kernel), cmocka_unit_test(an_agent_answers),
+	    cmocka_unit_test(a_closed_agent_is_an_error), cmocka_unit_test(names));
 }

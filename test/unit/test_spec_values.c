@@ -158,6 +158,7 @@ static const struct {
 	{"", "'resources':{'unified':{'..':'1'}}", "", "resources.unified: '..' is not"},
 	{"", "'resources':{'cpu':{'burst':2,'quota':1}}", "", "resources.cpu: burst is above quota"},
 	/* seccomp */
+	{"", "'seccomp':{'defaultAction':5}", "", "seccomp.defaultAction: missing or no string"},
 	{"", "'seccomp':{'defaultAction':'SCMP_ACT_X'}", "", "seccomp.defaultAction: unknown action"},
 	{"", "'seccomp':{'syscalls':[{'names':['a'],'action':'SCMP_ACT_ALLOW'}]}", "", "seccomp.defaultAction: missing"},
 	{"", "'seccomp':{'defaultAction':'SCMP_ACT_ALLOW','defaultErrnoRet':1}", "", "defaultErrnoRet: SCMP_ACT_ALLOW takes none"},
@@ -202,7 +203,10 @@ static void acceptances(void **state)
 	     ""},
 	    {"", "", "'hostname':'','mounts':null,'hooks':null,'annotations':null"},
 	    {"", "'uidMappings':[],'maskedPaths':[],'timeOffsets':{},'seccomp':{}", ""},
-	    {"", "'intelRdt':null,'cgroupsPath':''", ""},
+	    {"", "'intelRdt':null,'cgroupsPath':'','rootfsPropagation':''", ""},
+	    {"",
+	     "'resources':{'devices':[{'type':'','access':'r'}]},'seccomp':{'defaultAction':''}",
+	     ""},
 	    /* containerd and CRI-O write mappings beside a path */
 	    {"",
 	     "'namespaces':[{'type':'user','path':'/proc/1/ns/user'}],"
