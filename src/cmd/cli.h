@@ -70,7 +70,7 @@ struct cli_program {
 	/* after parsing, before run or bare: logging set-up and the like; 0 continues */
 	int (*before)(struct cli *c);
 	int (*bare)(struct cli *c); /* no command given; NULL: help */
-	/* prints dynamic names for completion, one a line, "name" or "name\tsummary" */
+	/* prints the names of a kind that begin so, for completion: "name" or "name\tsummary" */
 	int (*names)(const char *kind, const char *prefix);
 	void *context; /* the handlers' own */
 };

@@ -172,10 +172,10 @@ static int complete(struct spot *spot, int argc, char **argv, char **before)
 		return flag_values(p, spot->value_of, "", last);
 	if (last[0] == '-' && !spot->c.flags_end)
 		return flags(spot, last);
-	if (spot->c.command)
-		return positional(spot, last);
-	commands(&spot->c, last);
-	return 0;
+	/* A command may be a noun, too: "settings" beside "settings set". */
+	if (!spot->c.command || (spot->c.noun && !spot->positionals))
+		commands(&spot->c, last);
+	return spot->c.command ? positional(spot, last) : 0;
 }
 
 int cli_complete(const struct cli_program *p, int argc, char **argv)

@@ -234,6 +234,24 @@ static void program_short(struct page *page, const struct cli_program *p)
 		 p->name, p->name);
 }
 
+/* The commands below a noun: "image ls", "image inspect". */
+static void noun_rows(struct page *page, const struct cli_program *p, const char *noun)
+{
+	_free_ char *prefix = mem_printf("%s ", noun);
+	unsigned column = 0;
+
+	each_command (cmd, p)
+		if (cmd->group && str_after(cmd->name, prefix) &&
+		    strlen(cmd->name) + INDENT + 2 > column)
+			column = (unsigned)strlen(cmd->name) + INDENT + 2;
+	if (!column)
+		return;
+	heading(page, "Commands");
+	each_command (cmd, p)
+		if (cmd->group && str_after(cmd->name, prefix))
+			row(page, cmd->name, cmd->summary, column);
+}
+
 static void command_page(struct page *page, const struct cli_program *p,
 			 const struct cli_command *cmd)
 {
@@ -246,6 +264,7 @@ static void command_page(struct page *page, const struct cli_program *p,
 		example_rows(page, cmd->examples);
 	if (cmd->description)
 		paragraphs(page, cmd->description);
+	noun_rows(page, p, cmd->name);
 	flag_rows(page, "Flags", cmd->flags);
 	flag_rows(page, "Global flags", p->globals);
 }
@@ -269,18 +288,9 @@ void cli_print_help(const struct cli_program *p, const struct cli_command *cmd, 
 void cli_print_noun_help(const struct cli_program *p, const char *noun)
 {
 	struct page page = page_new();
-	_free_ char *prefix = mem_printf("%s ", noun);
-	unsigned column = 0;
 
-	each_command (cmd, p)
-		if (cmd->group && str_after(cmd->name, prefix) &&
-		    strlen(cmd->name) + INDENT + 2 > column)
-			column = (unsigned)strlen(cmd->name) + INDENT + 2;
 	buf_addf(&page.text, "Usage: %s %s COMMAND [ARG...]\n", p->name, noun);
-	heading(&page, "Commands");
-	each_command (cmd, p)
-		if (cmd->group && str_after(cmd->name, prefix))
-			row(&page, cmd->name, cmd->summary, column);
+	noun_rows(&page, p, noun);
 	buf_addf(&page.text, "\n'%s %s COMMAND --help' tells more about a command.\n", p->name,
 		 noun);
 	page_print(&page);

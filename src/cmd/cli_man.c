@@ -25,7 +25,7 @@ static char *page_name(const struct cli_program *p, const struct cli_command *cm
 }
 
 /* Text for roff: a backslash is \e, a leading '.' or ''' is shielded; in arguments of macros quotes
- * are, too. */
+ * are, too. In running text each sentence starts a line, as mdoc(7) wants it. */
 static void put_roff(const char *text, size_t len, bool argument)
 {
 	bool line_start = true;
@@ -33,6 +33,9 @@ static void put_roff(const char *text, size_t len, bool argument)
 	for (size_t i = 0; i < len; i++) {
 		char ch = text[i];
 
+		if (!argument && ch == ' ' && i && text[i - 1] == '.' && i + 1 < len &&
+		    isupper((unsigned char)text[i + 1]))
+			ch = '\n';
 		if (line_start && (ch == '.' || ch == '\''))
 			fputs("\\&", stdout);
 		if (ch == '\\')
@@ -155,7 +158,7 @@ static void put_examples(const char *examples)
 static void put_exit_status(const struct cli_program *p)
 {
 	puts(".Sh EXIT STATUS");
-	if (p->link_style) {
+	if (p->link_style || p->usage_status != 2) {
 		puts("0 on success.\nA failure ends with status 1, or with another where the "
 		     "description says so.");
 		return;

@@ -1,9 +1,11 @@
 /* viv explain: the table of error codes (base/err_codes.h) for people. */
+#include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/viv.h"
 #include "codec/template.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -18,10 +20,15 @@ static json_t *row(const struct err_info *info)
 			 "Summary", info->summary, "Cause", info->cause, "Cure", info->cure);
 }
 
-static const char *near_code(const char *wrong)
+/* Codes are in capitals; what a person types may not be. */
+static const char *near_code(const char *typed)
 {
+	_free_ char *wrong = mem_strdup(typed);
 	const char *best = NULL;
 	unsigned distance = 4;
+
+	for (char *s = wrong; *s; s++)
+		*s = (char)toupper((unsigned char)*s);
 
 	for (int i = 0; i < ERR_COUNT; i++) {
 		unsigned d = str_distance(wrong, err_info((enum err_code)i)->name, distance);

@@ -244,18 +244,25 @@ bool viv_colour(const struct cli *c)
 	return (!no_color || !*no_color) && isatty(STDOUT_FILENO);
 }
 
-/* Names for completion; prefix is for lists that would be long. */
+static void name(const char *prefix, const char *word, const char *summary)
+{
+	if (str_after(word, prefix))
+		printf("%s\t%s\n", word, summary);
+}
+
 static int names(const char *kind, const char *prefix)
 {
-	if (str_eq(kind, "shell"))
-		puts("bash\nzsh");
-	else if (str_eq(kind, "setting"))
+	if (str_eq(kind, "shell")) {
+		name(prefix, "bash", "the script for bash");
+		name(prefix, "zsh", "the script for zsh");
+	} else if (str_eq(kind, "setting")) {
 		for (const struct cli_flag *f = settings_table; f->name; f++)
-			printf("%s\t%s\n", f->name, f->help);
-	else if (str_eq(kind, "code"))
+			name(prefix, f->name, f->help);
+	} else if (str_eq(kind, "code")) {
 		for (int i = 0; i < ERR_COUNT; i++)
-			printf("%s\t%s\n", err_info((enum err_code)i)->name,
-			       err_info((enum err_code)i)->summary);
+			name(prefix, err_info((enum err_code)i)->name,
+			     err_info((enum err_code)i)->summary);
+	}
 	return 0;
 }
 

@@ -395,6 +395,8 @@ static void test_complete(void **state)
 	assert_null(strstr(strstr(got.out, "image") + 1, "image"));
 	assert_has(got.out, "\ndisk\n");
 	assert_lacks(got.out, "hidden");
+	RUN(W("__complete"), W("image"), W("i")); /* a command that is a noun, too */
+	assert_string_equal(got.out, "inspect\tlook\n");
 	RUN(W("__complete"), W("disk"), W("x"));
 	assert_string_equal(got.out, "");
 	RUN(W("__complete"), W("disk"), W(""));
