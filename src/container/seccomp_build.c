@@ -218,8 +218,8 @@ static int add_rules(scmp_filter_ctx ctx, const struct spec_seccomp *s, struct e
 	return added;
 }
 
-/* The state of the container is written to the process that serves the listener: a filter that
- * stops write(2) would stop the start for ever. */
+/* The process under the filter has to tell its parent of the listener before anyone answers
+ * notifications: a filter that stops that would stop the start for ever. */
 static int check_notify(const struct spec_seccomp *s, struct err *e)
 {
 	if (s->default_action == SCMP_ACT_NOTIFY)
