@@ -1,13 +1,14 @@
-/* The program `viv`: finds the program that the first word or the link's name stands for, and becomes it. Its time is
- * added to every command's, so it has no C library (os/bare.h says what that saves), no stack protector (that needs the
- * library's thread block) and no relocations: a static PIE of two pages. */
+/* The program `viv`: finds the program that the first word or the link's name stands for, and
+ * becomes it. Its time is added to every command's, so it has no C library (os/bare.h says what
+ * that saves), no stack protector (that needs the library's thread block) and no relocations: a
+ * static PIE of two pages. */
 #include "cmd/programs.h"
 #include "os/exe.h"
 #include "os/exe_copy.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <linux/limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -85,7 +86,8 @@ static _Noreturn void quit(int status)
 		bare(SYS_exit_group, status);
 }
 
-/* In the build folder the programs lie beside this one; installed, in libexec. dir ends with a slash. */
+/* In the build folder the programs lie beside this one; installed, in libexec. dir ends with a
+ * slash. */
 static bool locate(const char *program, char *dir, char *path)
 {
 	long n = bare(SYS_readlink, "/proc/self/exe", dir, PATH_MAX - 1);
@@ -100,7 +102,8 @@ static bool locate(const char *program, char *dir, char *path)
 }
 
 /* The copy in memory cannot tell where it came from: the directory travels in the environment. */
-static long execute_sealed(const char *path, const char *name, const char *dir, char **argv, char **env)
+static long execute_sealed(const char *path, const char *name, const char *dir, char **argv,
+			   char **env)
 {
 	static char *more[ENV_MAX + 2];
 	static char variable[PATH_MAX + 32];
@@ -130,14 +133,17 @@ static _Noreturn void become(const char *program, bool sealed, char **argv, char
 			    : bare(SYS_execve, path, argv, env);
 	say(2, "viv: cannot execute '");
 	say(2, path);
-	say(2, rc == -ENOENT   ? "': it is not there\ntry: install Vivarium again; this program is a part of it\n"
-	       : rc == -EACCES ? "': permission denied\n"
-	       : rc == -ENOMEM ? "': out of memory\n"
-			       : "'\n");
+	say(2,
+	    rc == -ENOENT
+		? "': it is not there\ntry: install Vivarium again; this program is a part of it\n"
+	    : rc == -EACCES ? "': permission denied\n"
+	    : rc == -ENOMEM ? "': out of memory\n"
+			    : "'\n");
 	quit(1);
 }
 
-/* stack: argc, argv …, NULL, environment …, NULL (System V ABI, AMD64, "Process Initialization"). */
+/* stack: argc, argv …, NULL, environment …, NULL (System V ABI, AMD64, "Process Initialization").
+ */
 void launch(long *stack)
 {
 	long argc = stack[0];

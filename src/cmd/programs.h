@@ -1,4 +1,5 @@
-/* Which program answers to which word: `viv WORD …`, or a link to `viv` of that name. Everything else is viv-cli's. */
+/* Which program answers to which word: `viv WORD …`, or a link to `viv` of that name. Everything
+ * else is viv-cli's. */
 #ifndef CMD_PROGRAMS_H
 #define CMD_PROGRAMS_H
 
@@ -8,11 +9,11 @@
 
 /* Characters, not pointers: the launcher has nobody who relocates it. */
 struct program {
-	char word[16];	  /* first word of the command line */
-	char link[16];	  /* argv[0] of links; "" none */
+	char word[16];    /* first word of the command line */
+	char link[16];    /* argv[0] of links; "" none */
 	char program[16]; /* file beside viv in the build folder, or in libexec */
-	/* Executed from a sealed memfd, so that a container that gets at /proc/PID/exe of it finds nothing that it could
-	 * overwrite, or that shares pages with the host's file. */
+	/* Executed from a sealed memfd, so that a container that gets at /proc/PID/exe of it finds
+	 * nothing that it could overwrite, or that shares pages with the host's file. */
 	bool sealed;
 };
 
