@@ -404,6 +404,8 @@ int cli_main(const struct cli_program *p, int argc, char **argv)
 		status = cli_complete(p, argc - 2, argv + 2);
 	else if (argc > 1 && str_eq(argv[1], "__man"))
 		status = cli_man(p, argc - 2, argv + 2);
+	else if (argc == 2 && str_eq(argv[1], "__reference"))
+		status = (cli_print_reference(p), 0);
 	else if (!(status = parse(&c, argv)))
 		status = run(&c);
 	cli_scope_done(&c.scope[SCOPE_PROGRAM]);

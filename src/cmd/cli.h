@@ -77,7 +77,7 @@ struct cli_program {
 
 /* Parses argv, prints help or a usage error, or runs the command. Returns the exit status. Every
  * program also answers `__complete WORD...` (what may stand where the last word stands, one a line;
- * ":file" and ":dir" ask for such names) and `__man [COMMAND|--list]`. */
+ * ":file" and ":dir" ask for such names), `__man [COMMAND|--list]` and `__reference`. */
 int cli_main(const struct cli_program *p, int argc, char **argv);
 
 /* Inside a handler. Names are the long ones; asking for an undeclared flag is our bug (assert). */

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include <jansson.h>
 #include <libfyaml.h>
 
 const struct cli_flag settings_table[] = {
@@ -145,9 +146,26 @@ static int parse_document(struct settings *s, struct fy_document *doc, const cha
 	return rc;
 }
 
+/* c-printable of YAML 1.2 (section 5.1), strictly UTF-8. The library is lenient, and 0.7 never
+ * comes back from some directives with other bytes in them. */
+static bool is_text(const char *text, size_t len)
+{
+	json_t *utf8 = json_stringn(text, len); /* NULL where it is not */
+
+	for (size_t i = 0; i < len; i++)
+		if (iscntrl((unsigned char)text[i]) && !memchr("\t\r\n", text[i], 3))
+			len = 0;
+	json_decref(utf8);
+	return utf8 && len;
+}
+
 int settings_parse(struct settings *s, const char *text, size_t len, const char *name,
 		   enum settings_source source, struct err *e)
 {
+	if (!len)
+		return 0;
+	if (!is_text(text, len))
+		return err_set(e, ERR_SETTINGS, -EINVAL, "%s: it has bytes that are no text", name);
 	struct fy_diag *diag = fy_diag_create(NULL);
 	struct fy_parser *parser = NULL;
 	struct fy_document *doc = NULL, *second = NULL;

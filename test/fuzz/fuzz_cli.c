@@ -13,6 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { WORDS_MAX = 32 };
 
+static volatile size_t sink;
+
 /* Touches every value that the parser made. */
 static int use(struct cli *c)
 {
@@ -22,7 +24,8 @@ static int use(struct cli *c)
 		sum += strlen(cli_argv(c)[i]);
 	if (cli_argv(c)[cli_argc(c)])
 		abort();
-	return sum == SIZE_MAX;
+	sink = sum;
+	return 0;
 }
 
 static int use_flags(struct cli *c)
@@ -36,7 +39,8 @@ static int use_flags(struct cli *c)
 
 	if (strcmp(form, "table") && strcmp(form, "json"))
 		abort();
-	return use(c) || sum == SIZE_MAX;
+	sink = sum;
+	return use(c);
 }
 
 static const struct cli_flag globals[] = {

@@ -441,6 +441,16 @@ static void test_man(void **state)
 	assert_has(got.out, ".It Xr tool-create 1\n");
 }
 
+static void test_reference(void **state)
+{
+	assert_int_equal(RUN(W("__reference")), 0);
+	assert_has(got.out, "# tool\n");
+	assert_has(got.out, "\n## Run\n\n### tool create CONTAINER\n\nCreate it.\n");
+	assert_has(got.out, "| `-b`, `--bundle DIR` | bundle (default `.`) |\n");
+	assert_has(got.out, "| `--form WORD` | form: `table` `json` `name` (default `table`) |\n");
+	assert_lacks(got.out, "hidden");
+}
+
 int main(void)
 {
 	return TEST_RUN("cli", cmocka_unit_test(test_fallbacks), cmocka_unit_test(test_flag_forms),
@@ -449,5 +459,5 @@ int main(void)
 			cmocka_unit_test(test_argument_counts), cmocka_unit_test(test_help),
 			cmocka_unit_test(test_short_help), cmocka_unit_test(test_fail),
 			cmocka_unit_test(test_lost_output), cmocka_unit_test(test_complete),
-			cmocka_unit_test(test_man));
+			cmocka_unit_test(test_man), cmocka_unit_test(test_reference));
 }

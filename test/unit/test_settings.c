@@ -79,6 +79,8 @@ static void test_bad_files(void **state)
 	     "line 2: there is no setting 'progres'; did you mean 'progress'?"},
 	    {"output: [json]\n", "line 1: the value of 'output' is not a plain value"},
 	    {"output: {a: b}\n", "not a plain value"},
+	    {"output: \x01json\n", "bytes that are no text"},
+	    {"root: /f\xfc\n", "bytes that are no text"},
 	    {"- output\n", "'key: value'"},
 	    {"output\n", "'key: value'"},
 	    {"output: \"json\n", "settings.yaml, line "},
