@@ -136,7 +136,7 @@ static void add_own(struct cgroup_host *h, char *line)
 	char *controllers = strchr(line, ':');
 	char *path = controllers ? strchr(controllers + 1, ':') : NULL;
 
-	if (!path)
+	if (!path || path[1] != '/')
 		return;
 	*path++ = '\0';
 	controllers++;

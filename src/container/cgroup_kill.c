@@ -188,8 +188,13 @@ static int signal_all(const struct cgroup *cg, int sig, size_t *ret_count, struc
 static int kill_v1(const struct cgroup *cg, struct err *e)
 {
 	size_t count = 0;
-	bool frozen = cg_dir(cg, "freezer") && !cgroup_freeze(cg, true, NULL);
 	int rc = signal_all(cg, SIGKILL, &count, e);
+
+	if (rc || !count) /* the usual case: they died with their init */
+		return rc;
+	bool frozen = cg_dir(cg, "freezer") && !cgroup_freeze(cg, true, NULL);
+
+	rc = signal_all(cg, SIGKILL, &count, e);
 
 	if (cg_dir(cg, "freezer")) {
 		int thaw_rc = cgroup_freeze(cg, false, rc ? NULL : e);
