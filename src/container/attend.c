@@ -152,7 +152,7 @@ static bool handle_signals(struct start *s, struct relay *r, pid_t pid, int *ret
 	return ended;
 }
 
-int attend(struct start *s, pid_t pid, int *ret_status, struct err *e)
+int attend(struct start *s, pid_t pid, int notify_fd, int *ret_status, struct err *e)
 {
 	struct relay r = {.master = -1};
 
@@ -167,14 +167,17 @@ int attend(struct start *s, pid_t pid, int *ret_status, struct err *e)
 	}
 	/* It may have ended before the first signal was read. */
 	for (bool ended = reap_all(pid, ret_status); !ended;) {
-		struct pollfd p[3] = {{.fd = s->signal_fd, .events = POLLIN},
+		struct pollfd p[4] = {{.fd = s->signal_fd, .events = POLLIN},
 				      {.fd = r.master >= 0 && r.input ? 0 : -1, .events = POLLIN},
-				      {.fd = r.master, .events = POLLIN}};
+				      {.fd = r.master, .events = POLLIN},
+				      {.fd = notify_fd, .events = POLLIN}};
 
-		if (poll(p, 3, -1) < 0 && errno != EINTR)
+		if (poll(p, 4, -1) < 0 && errno != EINTR)
 			break;
 		if (r.master >= 0)
 			relay_step(&r, p[1].revents, p[2].revents);
+		if (p[3].revents)
+			notify_forward(notify_fd, pid);
 		if (p[0].revents)
 			ended = handle_signals(s, &r, pid, ret_status);
 	}

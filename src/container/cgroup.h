@@ -38,7 +38,6 @@ struct cgroup {
 		char path[CGROUP_PATH_MAX]; /* absolute directory */
 	} *v1;			    /* NULL unless v1; v1_count entries, owned */
 	size_t v1_count;
-	const char *helper; /* the program viv-scope; NULL: the installed one. Borrowed, not stored */
 	int fd; /* v2: O_PATH directory fd while the creator holds it, else -1 */
 };
 

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "os/exe.h"
 #include "os/path.h"
 
 #include <fcntl.h>
@@ -116,7 +117,7 @@ static int wait_status(pid_t pid)
 static int call(const struct cgroup *cg, const char *verb, json_t *properties,
 		struct buf *ret_answer, struct err *e)
 {
-	const char *file = cg->helper ? cg->helper : VIV_LIBEXECDIR "/" HELPER;
+	_free_ char *file = mem_printf("%s/%s", exe_directory(), HELPER);
 	char *argv[] = {(char *)HELPER, (char *)(cg->rootless ? "--user" : "--system"),
 			(char *)verb, (char *)cg->unit, NULL};
 	_free_ char *input = json_dumps(properties, JSON_COMPACT);

@@ -259,7 +259,7 @@ int container_exec(int root_fd, const char *id, const struct container_exec *x,
 		waitpid(pid < 0 ? -pid : pid, NULL, 0);
 	}
 	if (!rc && !o->detach)
-		rc = attend(&entry.s, pid, ret_status, e);
+		rc = attend(&entry.s, pid, -1, ret_status, e);
 	if (entry.init_fd >= 0)
 		close(entry.init_fd);
 	if (entry.root_fd >= 0)

@@ -103,6 +103,7 @@ static int describe(struct container *c, const struct spec *spec, const struct c
 					      : mem_printf("%s/%s", spec->bundle, spec->root_path);
 	c->annotations = annotations_json(spec);
 	c->has_poststop = spec->hooks.poststop.count > 0;
+	c->own_pid_ns = spec->ns[SPEC_NS_PID].present && !spec->ns[SPEC_NS_PID].path;
 	c->systemd_cgroup = o->systemd_cgroup;
 	return cgroup_init(&c->cgroup, spec, c->id, o->systemd_cgroup, rootless, e);
 }
@@ -218,7 +219,10 @@ static int start_beside_group(struct start *s, const char *text, size_t len, pid
 		rc = container_save(c, e);
 	if (!rc)
 		rc = parent_create_cgroup(s, 0, e);
-	return rc ? rc : sync_send(s->sync, SYNC_GO, 0, e);
+	if (rc)
+		return rc;
+	rc = sync_send(s->sync, SYNC_GO, 0, e);
+	return rc == -EPIPE ? 0 : rc; /* it has ended, and its last message says why */
 }
 
 /* From nothing to an init that is ready to execute the program. */
@@ -234,6 +238,8 @@ static int make(struct start *s, int root_fd, const char *text, size_t len, bool
 		rc = describe(c, s->spec, s->opts, s->rootless, e);
 	if (!rc && wait_for_start)
 		rc = open_fifo(s, e);
+	if (!rc)
+		rc = notify_prepare(s, e);
 	if (!rc)
 		rc = rootfs_open_sources(s, e);
 	if (rc)
@@ -359,11 +365,17 @@ int container_start(int root_fd, const char *id, struct err *e)
 		return err_set(e, ERR_CT_STATE, -EBUSY, "cannot start a container in the %s state",
 			       container_status_name(st));
 	rc = container_spec(&c, &spec, e);
+	_close_ int notify_fd = rc ? -1 : notify_listen(&c, e);
+
+	if (!rc && notify_fd < -1)
+		rc = notify_fd;
 	if (!rc)
 		rc = release(&c, e);
 	if (rc)
 		return rc;
-	rc = run_poststart(&c, spec, e);
+	if (notify_fd >= 0)
+		rc = notify_wait(notify_fd, &c.init, e);
+	rc = rc ? rc : run_poststart(&c, spec, e);
 	if (rc) { /* runtime.md "Lifecycle" step 9: the container is stopped and destroyed */
 		struct err ignored;
 
@@ -390,6 +402,10 @@ int container_run(int root_fd, const char *id, const struct spec *spec, const ch
 	if (rc)
 		return rc;
 	rc = make(&s, root_fd, text, len, false, &pid, e);
+	_close_ int notify_fd = rc ? -1 : notify_listen(&c, e);
+
+	if (!rc && notify_fd < -1)
+		rc = notify_fd;
 	if (!rc)
 		rc = sync_send(s.sync, SYNC_GO, 0, e);
 	if (!rc)
@@ -400,11 +416,12 @@ int container_run(int root_fd, const char *id, const struct spec *spec, const ch
 		rc = run_poststart(&c, spec, e);
 	if (rc) {
 		undo(&s, pid);
-	} else if (!o->detach) {
-		rc = attend(&s, pid, ret_status, e);
+	} else if (o->detach) {
+		rc = notify_fd < 0 ? 0 : notify_wait(notify_fd, &c.init, e);
+	} else {
+		rc = attend(&s, pid, notify_fd, ret_status, e);
 		struct err why = {0};
-		bool all_dead = spec->ns[SPEC_NS_PID].present && !spec->ns[SPEC_NS_PID].path;
-		int gone = o->keep ? 0 : destroy(&c, spec, all_dead, &why);
+		int gone = o->keep ? 0 : destroy(&c, spec, c.own_pid_ns, &why);
 
 		if (!rc && gone) {
 			*e = why;
@@ -430,6 +447,9 @@ int container_kill(int root_fd, const char *id, int sig, bool all, struct err *e
 		return cgroup_kill(&c.cgroup, sig, e);
 	if (st == CONTAINER_STOPPED)
 		return err_set(e, ERR_CT_STATE, -ESRCH, "container not running");
+	/* Without a pid namespace of its own the others would outlive their init. */
+	if (sig == SIGKILL && !c.own_pid_ns)
+		return cgroup_kill(&c.cgroup, sig, e);
 	_close_ int pidfd = proc_pidfd(c.init.pid, c.init.start);
 
 	if (pidfd < 0)

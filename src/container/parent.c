@@ -56,7 +56,7 @@ static int parent_connect(const char *path, struct err *e)
 static int take_signals(struct start *s, struct err *e)
 {
 	static const int leave[] = {SIGBUS,  SIGFPE,  SIGILL, SIGSEGV,
-				    SIGTRAP, SIGABRT, SIGSYS, SIGPIPE};
+				    SIGTRAP, SIGABRT, SIGSYS};
 	sigset_t all;
 
 	sigfillset(&all);

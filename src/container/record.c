@@ -132,13 +132,19 @@ static json_t *proc_json(const struct container_proc *p)
 
 int container_save(const struct container *c, struct err *e)
 {
-	json_t *j = json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:b, s:b, s:o, s:O*}",
-			      "version", STATE_VERSION, "id", c->id, "bundle",
-			      c->bundle ? c->bundle : "", "rootfs", c->rootfs ? c->rootfs : "",
-			      "created", c->created, "owner", (json_int_t)c->owner, "init",
-			      proc_json(&c->init), "creator", proc_json(&c->creator), "poststop",
-			      c->has_poststop, "systemd_cgroup", c->systemd_cgroup, "cgroup",
-			      cgroup_to_json(&c->cgroup), "annotations", c->annotations);
+	json_t *j = json_pack("{s:i, s:s, s:s, s:s, s:s, s:I}", "version", STATE_VERSION, "id",
+			      c->id, "bundle", c->bundle ? c->bundle : "", "rootfs",
+			      c->rootfs ? c->rootfs : "", "created", c->created, "owner",
+			      (json_int_t)c->owner);
+
+	json_object_set_new(j, "init", proc_json(&c->init));
+	json_object_set_new(j, "creator", proc_json(&c->creator));
+	json_object_set_new(j, "poststop", json_boolean(c->has_poststop));
+	json_object_set_new(j, "own_pid_ns", json_boolean(c->own_pid_ns));
+	json_object_set_new(j, "systemd_cgroup", json_boolean(c->systemd_cgroup));
+	json_object_set_new(j, "cgroup", cgroup_to_json(&c->cgroup));
+	if (c->annotations)
+		json_object_set(j, "annotations", c->annotations);
 	_free_ char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
 
 	json_decref(j);
@@ -168,13 +174,13 @@ static int parse_state(struct container *c, const char *text, size_t len, struct
 	const char *bundle, *rootfs, *created;
 	json_t *init, *creator, *cgroup, *annotations = NULL;
 	json_int_t owner;
-	int version, poststop, systemd;
+	int version, poststop, own_pid_ns, systemd;
 
-	if (!j || json_unpack(j, "{s:i, s:s, s:s, s:s, s:I, s:o, s:o, s:b, s:b, s:o, s?o}",
+	if (!j || json_unpack(j, "{s:i, s:s, s:s, s:s, s:I, s:o, s:o, s:b, s:b, s:b, s:o, s?o}",
 			      "version", &version, "bundle", &bundle, "rootfs", &rootfs, "created",
 			      &created, "owner", &owner, "init", &init, "creator", &creator,
-			      "poststop", &poststop, "systemd_cgroup", &systemd, "cgroup", &cgroup,
-			      "annotations", &annotations)) {
+			      "poststop", &poststop, "own_pid_ns", &own_pid_ns, "systemd_cgroup",
+			      &systemd, "cgroup", &cgroup, "annotations", &annotations)) {
 		json_decref(j);
 		return err_set(e, ERR_STATE_CORRUPT, -EBADMSG,
 			       "state file of container '%s' is damaged", c->id);
@@ -195,6 +201,7 @@ static int parse_state(struct container *c, const char *text, size_t len, struct
 		proc_from_json(&c->init, init);
 		proc_from_json(&c->creator, creator);
 		c->has_poststop = poststop;
+		c->own_pid_ns = own_pid_ns;
 		c->systemd_cgroup = systemd;
 		c->annotations = json_incref(annotations);
 	}

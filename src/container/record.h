@@ -47,6 +47,7 @@ struct container {
 	struct container_proc creator; /* the command that makes it, while it does */
 	struct cgroup cgroup;
 	bool has_poststop;
+	bool own_pid_ns; /* init is the first of a pid namespace: all end with it */
 	bool systemd_cgroup;
 	struct json_t *annotations; /* object or NULL; owned */
 };

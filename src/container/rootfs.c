@@ -64,6 +64,29 @@ int rootfs_open_sources(struct start *s, struct err *e)
 	return 0;
 }
 
+/* pivot_root(2) refuses a new root that is shared or lies on a shared mount: the mount that holds
+ * it becomes private, in this namespace only. Its root is found by walking up. */
+static int make_private_around(int dir)
+{
+	_close_ int at = fcntl(dir, F_DUPFD_CLOEXEC, 0);
+	struct mount_attr private = {.propagation = MS_PRIVATE};
+	struct statx sx;
+
+	for (int depth = 0; at >= 0 && depth < PATH_MAX / 2; depth++) {
+		if (statx(at, "", AT_EMPTY_PATH, STATX_TYPE, &sx) < 0)
+			return -errno;
+		if (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT)
+			return mount_setattr(at, "", AT_EMPTY_PATH, &private, sizeof(private)) < 0
+				   ? -errno
+				   : 0;
+		int up = path_open(at, "..", O_PATH | O_DIRECTORY, 0);
+
+		close(at);
+		at = up;
+	}
+	return at < 0 ? at : -ELOOP;
+}
+
 /* Attaches the root's tree over itself, so that it is a mount point, and returns its fd. */
 static int attach_root(struct start *s, struct err *e)
 {
@@ -72,12 +95,22 @@ static int attach_root(struct start *s, struct err *e)
 	unsigned long propagation =
 	    spec->rootfs_propagation ? spec->rootfs_propagation : MS_SLAVE | MS_REC;
 
-	/* MS_PRIVATE or MS_SLAVE keeps our mounts from the host; MS_SHARED on purpose lets them
-	 * through. */
-	if (mount(NULL, "/", NULL,
-		  propagation & (MS_SHARED | MS_SLAVE | MS_PRIVATE | MS_UNBINDABLE | MS_REC),
-		  NULL) < 0)
+	/* Private or slave keeps our mounts from the host; shared, on purpose, lets them through.
+	 * What is unbindable could not be cloned: it becomes so when all is done. */
+	if (propagation & MS_UNBINDABLE)
+		propagation = MS_PRIVATE | MS_REC;
+	if (mount(NULL, "/", NULL, propagation, NULL) < 0)
 		return err_sys(e, ERR_CT_ROOTFS, "propagation of the root mount");
+	_close_ int at = path_open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
+	int rc = at < 0 && !(at == -EACCES && s->rootfs_fd >= 0) ? at : 0;
+
+	if (at >= 0 && propagation & MS_SHARED)
+		rc = make_private_around(at);
+	if (at < 0 && !rc) /* its parents are closed to this user: any directory will do */
+		rc = at = path_open(AT_FDCWD, "/tmp", O_PATH | O_DIRECTORY, 0);
+	if (rc < 0)
+		return err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s", path,
+			       strerror(-rc));
 	_close_ int tree =
 	    s->rootfs_fd >= 0
 		? fcntl(s->rootfs_fd, F_DUPFD_CLOEXEC, 0)
@@ -85,26 +118,11 @@ static int attach_root(struct start *s, struct err *e)
 
 	if (tree < 0)
 		return err_sys(e, ERR_CT_ROOTFS, "root file system '%s'", path);
-	_close_ int at = path_open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
-	int rc = at;
-
-	if (at == -EACCES &&
-	    s->rootfs_fd >= 0) { /* its parents are closed to us; any directory will do */
-		_close_ int tmp = path_open(AT_FDCWD, "/tmp", O_PATH | O_DIRECTORY, 0);
-
-		rc = tmp < 0 ? tmp : mount_attach(tree, tmp);
-	} else if (at >= 0) {
-		/* pivot_root(2) refuses a new root below a shared mount. */
-		struct mount_attr private = {.propagation = MS_PRIVATE};
-
-		if (propagation & MS_SHARED)
-			mount_setattr(at, "", AT_EMPTY_PATH, &private, sizeof(private));
-		rc = mount_attach(tree, at);
-	}
-	if (rc < 0)
-		return err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s", path,
-			       strerror(-rc));
-	return STEAL_FD(tree);
+	if (s->rootfs_fd >= 0) /* cloned outside, where it may be shared */
+		mount_set_attr(tree, true, 0, 0, MS_PRIVATE);
+	rc = mount_attach(tree, at);
+	return rc ? err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s", path, strerror(-rc))
+		  : STEAL_FD(tree);
 }
 
 /* The host's /dev/null, to be bound over masked files: the real one, not what somebody put there.

@@ -98,6 +98,13 @@ int console_fix_stdio_owner(const struct start *s, struct err *e);
 int hooks_run(const struct spec_hook_list *hooks, const char *name, const char *state_json,
 	      struct err *e);
 
+/* notify.c */
+int notify_prepare(struct start *s,
+		   struct err *e); /* the directory, where the caller wants to know */
+int notify_listen(const struct container *c, struct err *e); /* the socket; -1: not wanted */
+bool notify_forward(int fd, pid_t pid);                      /* one message; true: it was READY=1 */
+int notify_wait(int fd, const struct container_proc *init, struct err *e);
+
 /* netdev.c */
 int netdev_lo_up(struct err *e);
 int netdev_move(const struct spec *spec, int netns_fd, struct err *e);
@@ -132,6 +139,7 @@ int parent_send_pidfd(const char *socket_path, pid_t pid, struct err *e);
 
 /* attend.c: standing in for an attached process */
 int attend_begin(struct start *s, struct err *e);
-int attend(struct start *s, pid_t pid, int *ret_status, struct err *e);
+/* notify_fd: of notify_listen(), or -1. */
+int attend(struct start *s, pid_t pid, int notify_fd, int *ret_status, struct err *e);
 
 #endif
