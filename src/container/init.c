@@ -23,7 +23,7 @@ static int enter_user_namespace(struct start *s, struct err *e)
 		return 0;
 	/* An intermediate has asked for the maps already: they were inherited with its namespace.
 	 */
-	int rc = s->joined ? 0 : sync_ask(s->sync, SYNC_MAPS, getpid(), e);
+	int rc = s->joined ? 0 : sync_ask(s->sync, SYNC_MAPS, 0, e);
 
 	return rc ? rc : idmap_become_root(e);
 }

@@ -139,7 +139,7 @@ static int prepare_intermediate(struct start *s, struct err *e)
 		if (!rc && unshare(CLONE_NEWUSER) < 0)
 			rc = err_sys(e, ERR_SYS, "user namespace cannot be made");
 		if (!rc)
-			rc = sync_ask(s->sync, SYNC_MAPS, getpid(), e);
+			rc = sync_ask(s->sync, SYNC_MAPS, 0, e);
 		if (!rc)
 			rc = idmap_become_root(e);
 		if (!rc && !s->rootless) { /* joined already, but for the mount namespace */
@@ -169,7 +169,7 @@ static void intermediate(struct start *s, int (*child)(struct start *))
 	int rc = 0;
 
 	if (s->c->cgroup.systemd)
-		rc = sync_ask(s->sync, SYNC_CGROUP, getpid(), &e);
+		rc = sync_ask(s->sync, SYNC_CGROUP, 0, &e);
 	if (!rc)
 		rc = cgroup_join_self(&s->c->cgroup, &e);
 	s->joined = true;

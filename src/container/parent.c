@@ -55,8 +55,7 @@ static int parent_connect(const char *path, struct err *e)
  */
 static int take_signals(struct start *s, struct err *e)
 {
-	static const int leave[] = {SIGBUS,  SIGFPE,  SIGILL, SIGSEGV,
-				    SIGTRAP, SIGABRT, SIGSYS};
+	static const int leave[] = {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SIGABRT, SIGSYS};
 	sigset_t all;
 
 	sigfillset(&all);
@@ -250,10 +249,11 @@ int parent_serve(struct start *s, pid_t *pid, bool until_ready, struct err *e)
 			rc = sync_recv(s->sync, &m, e);
 		switch (rc ? SYNC_ERROR : m.type) {
 		case SYNC_CGROUP:
-			rc = parent_create_cgroup(s, m.value, e);
+			rc = parent_create_cgroup(s, -*pid, e);
 			break;
 		case SYNC_MAPS:
-			rc = idmap_write(s->proc_fd, m.value, &s->spec->idmaps, s->rootless, e);
+			rc = idmap_write(s->proc_fd, *pid < 0 ? -*pid : *pid, &s->spec->idmaps,
+					 s->rootless, e);
 			break;
 		case SYNC_PID:
 			rc = learn_pid(s, pid, m.value, e);

@@ -9,14 +9,13 @@
 #include "base/err.h"
 
 enum sync_type {
-	SYNC_EOF,    /* never sent: the other side closed */
-	SYNC_ERROR,  /* carries a struct err */
-	SYNC_CGROUP, /* value: pid that the systemd driver is to put into the scope it makes;
-			answered */
-	SYNC_PID,    /* value: pid of the init that an intermediate process made */
-	SYNC_MAPS,   /* value: pid whose id maps are to be written; answered */
-	SYNC_LIMITS, /* apply what only the outer user namespace may: rlimits; answered */
-	SYNC_HOOKS,  /* namespaces exist, root not yet pivoted: prestart, createRuntime; answered */
+	SYNC_EOF,      /* never sent: the other side closed */
+	SYNC_ERROR,    /* carries a struct err */
+	SYNC_CGROUP,   /* make the systemd scope around the asker, an intermediate; answered */
+	SYNC_PID,      /* value: pid of the init that an intermediate process made */
+	SYNC_MAPS,     /* write the id maps of the asker; answered */
+	SYNC_LIMITS,   /* apply what only the outer user namespace may: rlimits; answered */
+	SYNC_HOOKS,    /* namespaces exist, root not pivoted: prestart, createRuntime; answered */
 	SYNC_LISTENER, /* value: fd number of the seccomp listener in the child; answered */
 	SYNC_READY,    /* everything is done but the start */
 	SYNC_GO,       /* the parent's answer */
