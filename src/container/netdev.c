@@ -87,7 +87,7 @@ static int read_addrs(int fd, int index, struct addrs *ret)
 
 		if (got <= 0)
 			return got < 0 ? -errno : -EPROTO;
-		int left = (int)got;
+		size_t left = (size_t)got;
 
 		for (struct nlmsghdr *h = (void *)buf; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
 			if (h->nlmsg_type == NLMSG_DONE)
