@@ -132,6 +132,16 @@ static void warn_ignored(const struct spec_resources *r)
 		log_warn("Limits of kernel memory are ignored: current kernels have none");
 }
 
+/* Whatever is at these places now belongs to someone else: a caller that cleans up must not kill or
+ * remove it. */
+static void disown(struct cgroup *cg)
+{
+	cgroup_done(cg);
+	cg->mode = CGROUP_NONE;
+	cg->systemd = false;
+	cg->path[0] = cg->unit[0] = '\0';
+}
+
 int cgroup_create(struct cgroup *cg, const struct spec *spec, pid_t pid, struct err *e)
 {
 	int rc = 0;
@@ -139,11 +149,15 @@ int cgroup_create(struct cgroup *cg, const struct spec *spec, pid_t pid, struct 
 	warn_ignored(&spec->resources);
 	if (cg->systemd)
 		rc = cg_systemd_start(cg, spec, pid, e);
+	if (!rc) {
+		rc = cg->mode == CGROUP_V2 ? cg_v2_create(cg, spec, e) : cg_v1_create(cg, spec, e);
+		if (rc && cg->systemd)
+			cg_systemd_stop(cg, NULL);
+	}
 	if (rc)
-		return rc;
-	rc = cg->mode == CGROUP_V2 ? cg_v2_create(cg, spec, e) : cg_v1_create(cg, spec, e);
-	if (rc && cg->systemd)
-		cg_systemd_stop(cg, NULL);
+		disown(cg);
+	else
+		cg->made = true;
 	return rc;
 }
 
@@ -196,9 +210,9 @@ json_t *cgroup_to_json(const struct cgroup *cg)
 		json_object_set_new(paths, "", json_string(cg->path));
 	for (size_t i = 0; i < cg->v1_count; i++)
 		json_object_set_new(paths, cg->v1[i].controllers, json_string(cg->v1[i].path));
-	return json_pack("{s:s, s:b, s:b, s:s, s:s, s:o}", "mode", mode_names[cg->mode], "systemd",
-			 cg->systemd, "rootless", cg->rootless, "unit", cg->unit, "slice",
-			 cg->slice, "paths", paths);
+	return json_pack("{s:s, s:b, s:b, s:b, s:s, s:s, s:o}", "mode", mode_names[cg->mode],
+			 "systemd", cg->systemd, "rootless", cg->rootless, "made", cg->made, "unit",
+			 cg->unit, "slice", cg->slice, "paths", paths);
 }
 
 static bool take(char *to, size_t size, const char *from)
@@ -245,7 +259,7 @@ static bool load_paths(struct cgroup *cg, json_t *paths)
 int cgroup_from_json(struct cgroup *cg, const json_t *j, struct err *e)
 {
 	const char *mode, *unit, *slice;
-	int systemd, rootless;
+	int systemd = 0, rootless = 0, made = 0;
 	json_t *paths;
 
 	memset(cg, 0, sizeof(*cg));
@@ -257,6 +271,7 @@ int cgroup_from_json(struct cgroup *cg, const json_t *j, struct err *e)
 			       "the state's control group is malformed");
 	cg->systemd = systemd;
 	cg->rootless = rootless;
+	cg->made = made;
 	for (size_t i = 0; i < ARRAY_SIZE(mode_names); i++)
 		if (str_eq(mode, mode_names[i]))
 			cg->mode = (enum cgroup_mode)i;

@@ -31,6 +31,7 @@ struct cgroup {
 	enum cgroup_mode mode;
 	bool systemd;	   /* made by the systemd driver (a scope) */
 	bool rootless;
+	bool made; /* cgroup_create() succeeded: its processes are ours. Before that they are another container's */
 	char unit[256], slice[256]; /* systemd: names */
 	char path[CGROUP_PATH_MAX]; /* v2: absolute directory; "" otherwise */
 	struct {
@@ -49,8 +50,9 @@ int cgroup_init(struct cgroup *cg, const struct spec *spec, const char *id, bool
 void cgroup_done(struct cgroup *cg); /* frees memory, closes the fd; the groups stay */
 
 /* Makes the directories (or the scope) and applies all of spec->resources that can be applied while empty, device rules
- * included. Undoes itself on failure. Existing and occupied group: CT-STATE, -EBUSY. pid > 0: a process the systemd
- * driver moves into the scope at birth (it cannot make an empty one); 0 for cgroupfs. */
+ * included. Undoes itself on failure, and cg then stands for no group at all. Existing and occupied group: CT-STATE,
+ * -EBUSY. pid > 0: a process the systemd driver moves into the scope at birth (it cannot make an empty one); 0 for
+ * cgroupfs. */
 int cgroup_create(struct cgroup *cg, const struct spec *spec, pid_t pid, struct err *e);
 
 /* An fd for clone3's CLONE_INTO_CGROUP, or -1 where the child must call cgroup_join_self(). Borrowed. */
@@ -72,9 +74,10 @@ int cgroup_freeze(const struct cgroup *cg, bool frozen, struct err *e); /* waits
 bool cgroup_is_frozen(const struct cgroup *cg);
 /* Every process in the group and below it. Returns owned array. */
 int cgroup_pids(const struct cgroup *cg, pid_t **ret_pids, size_t *ret_count, struct err *e);
-/* Signals every process, cgroup.kill where it exists and sig is SIGKILL; a frozen group is thawed for SIGKILL. */
+/* Signals every process of a group that was made; cgroup.kill where it exists and sig is SIGKILL; a frozen group is thawed for SIGKILL. */
 int cgroup_kill(const struct cgroup *cg, int sig, struct err *e);
-/* Removes the group and empty groups below it; busy ones are retried up to a bound. Missing is success. */
+/* Removes the group and empty groups below it; busy ones are retried up to a bound. Missing is success. Of one that was
+ * never made, only what an interrupted cgroup_create() may have left goes: empty directories. */
 int cgroup_destroy(struct cgroup *cg, struct err *e);
 bool cgroup_exists(const struct cgroup *cg);
 

@@ -212,6 +212,8 @@ int cgroup_kill(const struct cgroup *cg, int sig, struct err *e)
 {
 	size_t count = 0;
 
+	if (!cg->made)
+		return 0;
 	if (sig != SIGKILL)
 		return signal_all(cg, sig, &count, e);
 	if (cg->mode != CGROUP_V2)
@@ -260,11 +262,17 @@ int cg_remove(const char *dir)
 
 int cgroup_destroy(struct cgroup *cg, struct err *e)
 {
-	int rc = cg->systemd ? cg_systemd_stop(cg, e) : 0;
+	int rc = cg->systemd && cg->made ? cg_systemd_stop(cg, e) : 0;
 
 	for (size_t i = 0; i < cg->v1_count || (cg->mode == CGROUP_V2 && i == 0); i++) {
 		const char *dir = cg->mode == CGROUP_V2 ? cg->path : cg->v1[i].path;
-		int one = *dir ? cg_remove(dir) : 0;
+		int one = 0;
+
+		if (*dir && cg->made)
+			one = cg_remove(dir);
+		else if (*dir)
+			path_rmdir(AT_FDCWD,
+				   dir); /* fails where it is another's: that has processes */
 
 		if (one && !rc)
 			rc = err_set(e, one == -EBUSY ? ERR_CT_STATE : ERR_SYS, one,

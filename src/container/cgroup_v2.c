@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 
 /* Is every word of `want` in `have`? Words are separated by blanks. */
 static bool has_words(const char *have, const char *want)
@@ -196,6 +197,59 @@ static int make_group(struct cgroup *cg, const struct spec *spec, size_t *ret_ma
 	return make_path(cg, root, buf_str(&offered), &spec->resources, ret_made, e);
 }
 
+/* Who may divide the group further: the container's own user where it has a cgroup namespace and a
+ * writable mount of its groups (runtime-spec config-linux.md, "Cgroup ownership"). (uid_t)-1:
+ * nobody else. */
+static uid_t delegate_to(const struct spec *spec)
+{
+	uid_t uid = spec->process.user.uid;
+	bool writable = false;
+
+	for (size_t i = 0; i < spec->mounts_count; i++)
+		if (spec->mounts[i].kind == SPEC_MOUNT_CGROUP &&
+		    str_eq(spec->mounts[i].destination, "/sys/fs/cgroup"))
+			writable = !(spec->mounts[i].attr_set & MOUNT_ATTR_RDONLY);
+	if (!writable || !spec->ns[SPEC_NS_CGROUP].present || spec->ns[SPEC_NS_CGROUP].path)
+		return (uid_t)-1;
+	if (!spec->idmaps.uid_count)
+		return uid == geteuid() ? (uid_t)-1 : uid;
+	for (size_t i = 0; i < spec->idmaps.uid_count; i++) {
+		const struct spec_idmap *m = &spec->idmaps.uid[i];
+
+		if (uid >= m->container_id && uid - m->container_id < m->size)
+			return m->host_id + (uid - m->container_id);
+	}
+	return (uid_t)-1;
+}
+
+/* The directory and the files that the kernel names for that (Linux 4.15:
+ * /sys/kernel/cgroup/delegate). */
+static int delegate(const struct cgroup *cg, uid_t uid, struct err *e)
+{
+	_buf_ struct buf files = {0};
+	_close_ int dir = path_open(AT_FDCWD, cg->path, O_PATH | O_DIRECTORY, 0);
+	int rc = dir < 0 ? dir : path_chown(dir, "", uid, (gid_t)-1);
+	char *save;
+
+	if (!rc)
+		rc = path_read(AT_FDCWD, "/sys/kernel/cgroup/delegate", &files, CGROUP_FILE_MAX);
+	if (rc == -ENOENT) {
+		buf_adds(&files, "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n");
+		rc = 0;
+	}
+	for (char *p = rc ? NULL : strtok_r(files.s, "\n", &save); p && !rc;
+	     p = strtok_r(NULL, "\n", &save)) {
+		rc = path_chown(dir, p, uid, (gid_t)-1);
+		if (rc == -ENOENT) /* of a controller that is not enabled */
+			rc = 0;
+	}
+	/* A user who is not root may give nothing away, and need not: the group is his. */
+	if (!rc || (cg->rootless && rc == -EPERM))
+		return 0;
+	return err_set(e, ERR_CG_UNAVAILABLE, rc, "cannot hand '%s' to user %u: %s", cg->path, uid,
+		       strerror(-rc));
+}
+
 int cg_v2_create(struct cgroup *cg, const struct spec *spec, struct err *e)
 {
 	size_t made = 0;
@@ -212,6 +266,8 @@ int cg_v2_create(struct cgroup *cg, const struct spec *spec, struct err *e)
 		rc = cg_v2_limits(cg, &spec->resources, e);
 	if (!rc && spec->resources.devices_count)
 		rc = devices_bpf_apply(cg->path, cg->rootless, &spec->resources, e);
+	if (!rc && delegate_to(spec) != (uid_t)-1)
+		rc = delegate(cg, delegate_to(spec), e);
 	if (!rc && !cg->systemd) {
 		cg->fd = path_open(AT_FDCWD, cg->path, O_PATH | O_DIRECTORY, 0);
 		if (cg->fd < 0)

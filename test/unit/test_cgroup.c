@@ -470,9 +470,9 @@ static void stored_paths_are_checked(void **state)
 	static const char *const bad[] = {"/", "relative", "/sys/../etc", "/a//b", "", "/a/."};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		json_t *j =
-		    json_pack("{s:s, s:b, s:b, s:s, s:s, s:{s:s}}", "mode", "v1", "systemd", 0,
-			      "rootless", 0, "unit", "", "slice", "", "paths", "cpu", bad[i]);
+		json_t *j = json_pack("{s:s, s:b, s:b, s:b, s:s, s:s, s:{s:s}}", "mode", "v1",
+				      "systemd", 0, "made", 1, "rootless", 0, "unit", "", "slice",
+				      "", "paths", "cpu", bad[i]);
 		struct cgroup cg;
 		struct err e = {0};
 

@@ -112,8 +112,15 @@ static void join_and_list(void **state)
 	struct err e = {0};
 
 	assert_int_equal(cgroup_init(&other, &spec, "x", false, false, &e), 0);
+	assert_ok(cgroup_kill(&other, SIGKILL, &e));
+	assert_ok(cgroup_destroy(&other, &e));
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
 	assert_int_equal(cgroup_create(&other, &spec, 0, &e), -EBUSY);
 	assert_int_equal(e.code, ERR_CT_STATE);
+	/* Cleaning up after the refusal, or before the attempt, harms nobody. */
+	cgroup_kill(&other, SIGKILL, NULL);
+	assert_ok(cgroup_destroy(&other, NULL));
+	assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
 	cgroup_done(&other);
 	assert_true(cgroup_exists(&cg));
 	assert_int_equal(cgroup_kill(&cg, SIGKILL, &e), 0);
@@ -223,6 +230,7 @@ static void refused_limits_leave_nothing(void **state)
 		assert_int_equal(cgroup_init(&cg, &spec, "x", false, false, &e), 0);
 		assert_true(cgroup_create(&cg, &spec, 0, &e) < 0);
 		assert_non_null(strstr(e.msg, bad[i].word));
+		assert_int_equal(cgroup_init(&cg, &spec, "x", false, false, &e), 0);
 		for (size_t k = 0; k < cg.v1_count; k++)
 			assert_false(path_exists(AT_FDCWD, cg.v1[k].path));
 		cgroup_done(&cg);
