@@ -95,5 +95,4 @@ int cg_systemd_limit_properties(const struct cgroup *cg, const struct spec_resou
  * size. */
 int cg_cpu_list_to_bytes(const char *list, uint8_t *bytes, size_t size, size_t *ret_len);
 
-
 #endif
