@@ -118,7 +118,7 @@ static long execute_sealed(const char *path, const char *name, const char *dir, 
 		return -ENAMETOOLONG;
 	variable[length(variable) - 1] = '\0'; /* the slash */
 	more[n] = variable;
-	int fd = exe_copy(path, name);
+	int fd = exe_protect(path, name);
 
 	return fd < 0 ? fd : bare(SYS_execveat, fd, "", argv, more, AT_EMPTY_PATH);
 }

@@ -40,6 +40,7 @@ struct cgroup {
 	char path[CGROUP_PATH_MAX]; /* v2: absolute directory; "" otherwise */
 	struct {
 		char controllers[64];       /* "cpu,cpuacct", "name=systemd" */
+		char name[64];              /* of its mount point; not stored */
 		char path[CGROUP_PATH_MAX]; /* absolute directory */
 	} * v1;                             /* NULL unless v1; v1_count entries, owned */
 	size_t v1_count;

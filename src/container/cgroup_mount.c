@@ -105,25 +105,14 @@ static int mount_hierarchy(struct mount_env *env, const struct spec_mount *m, in
 static int mount_v1(struct mount_env *env, const struct spec_mount *m, int target, struct err *e)
 {
 	const struct cgroup *cg = &env->s->c->cgroup;
-	struct cgroup_host host;
-	int rc = cgroup_host(&host, e);
-
-	if (rc)
-		return rc;
 	static const char *const options[] = {"mode=755", NULL};
 	uint64_t attr = m->attr_set & ~(uint64_t)MOUNT_ATTR_RDONLY;
 	_close_ int tmpfs = mount_fs("tmpfs", "tmpfs", options, attr, e);
+	int rc = tmpfs < 0 ? tmpfs : 0;
 
-	if (tmpfs < 0)
-		return tmpfs;
 	for (size_t i = 0; i < cg->v1_count && !rc; i++)
-		for (size_t h = 0; h < host.v1_count && !rc; h++) {
-			const char *slash = strrchr(host.v1[h].mountpoint, '/');
-
-			if (str_eq(host.v1[h].controllers, cg->v1[i].controllers) && slash)
-				rc = mount_hierarchy(env, m, tmpfs, slash + 1,
-						     cg->v1[i].controllers, cg->v1[i].path, e);
-		}
+		rc = mount_hierarchy(env, m, tmpfs, cg->v1[i].name, cg->v1[i].controllers,
+				     cg->v1[i].path, e);
 	if (rc)
 		return rc;
 	rc = mount_set_attr(tmpfs, false, m->attr_set & MOUNT_ATTR_RDONLY, 0, 0);

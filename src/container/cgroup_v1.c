@@ -23,7 +23,10 @@ int cg_v1_paths(struct cgroup *cg, const struct cgroup_host *h, const char *path
 	for (size_t i = 0; i < h->v1_count; i++) {
 		__typeof__(*cg->v1) *to = &cg->v1[cg->v1_count++];
 
+		const char *slash = strrchr(h->v1[i].mountpoint, '/');
+
 		memcpy(to->controllers, h->v1[i].controllers, sizeof(to->controllers));
+		snprintf(to->name, sizeof(to->name), "%.63s", slash ? slash + 1 : "");
 		if (cg_path_join(to->path, h->v1[i].mountpoint,
 				 *path == '/' ? "" : h->v1[i].own_path) ||
 		    cg_path_join(to->path, to->path, path))

@@ -81,16 +81,17 @@ int container_root_open(const char *path, bool create, struct err *e)
 	return fd;
 }
 
+/* By hand, because strftime(3) reads the time zone's file first. */
 static void now_rfc3339(char *out, size_t size)
 {
 	struct timespec ts;
 	struct tm tm;
-	char date[32];
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	gmtime_r(&ts.tv_sec, &tm);
-	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(out, size, "%.20s.%09uZ", date, (unsigned)ts.tv_nsec);
+	snprintf(out, size, "%04u-%02u-%02uT%02u:%02u:%02u.%09uZ", (tm.tm_year + 1900u) % 10000u,
+		 (tm.tm_mon + 1u) % 100u, tm.tm_mday % 100u, tm.tm_hour % 100u, tm.tm_min % 100u,
+		 tm.tm_sec % 100u, (unsigned)ts.tv_nsec % 1000000000u);
 }
 
 int container_claim(int root_fd, const char *id, struct container *ret, struct err *e)
@@ -132,10 +133,10 @@ static json_t *proc_json(const struct container_proc *p)
 
 int container_save(const struct container *c, struct err *e)
 {
-	json_t *j = json_pack("{s:i, s:s, s:s, s:s, s:s, s:I}", "version", STATE_VERSION, "id",
-			      c->id, "bundle", c->bundle ? c->bundle : "", "rootfs",
-			      c->rootfs ? c->rootfs : "", "created", c->created, "owner",
-			      (json_int_t)c->owner);
+	json_t *j =
+	    json_pack("{s:i, s:s, s:s, s:s, s:s, s:I}", "version", STATE_VERSION, "id", c->id,
+		      "bundle", c->bundle ? c->bundle : "", "rootfs", c->rootfs ? c->rootfs : "",
+		      "created", c->created, "owner", (json_int_t)c->owner);
 
 	json_object_set_new(j, "init", proc_json(&c->init));
 	json_object_set_new(j, "creator", proc_json(&c->creator));

@@ -6,13 +6,26 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 extern char **environ;
 
 static char directory[PATH_MAX] = VIV_LIBEXECDIR;
+
+/* A sealed memfd, or a read-only mount that whoever started us says it made. */
+static bool is_protected(int exe, const char *handed)
+{
+	struct statvfs vfs;
+	int seals = fcntl(exe, F_GET_SEALS);
+
+	return (seals >= 0 && seals & F_SEAL_WRITE) ||
+	       (handed && fstatvfs(exe, &vfs) == 0 && vfs.f_flag & ST_RDONLY);
+}
 
 int exe_seal(char **argv)
 {
@@ -21,19 +34,19 @@ int exe_seal(char **argv)
 
 	if (self < 0)
 		return self;
-	int seals = fcntl(self, F_GET_SEALS);
-
-	if (seals >= 0 && seals & F_SEAL_WRITE) {
+	if (is_protected(self, handed)) {
 		if (handed && strlen(handed) < sizeof(directory))
 			strcpy(directory, handed);
 		unsetenv(EXE_DIRECTORY_ENV); /* the container's programs need not know */
+		/* execveat(2) of an fd leaves its number as the name, before Linux 6.14. */
+		prctl(PR_SET_NAME, "viv-runtime", 0, 0, 0);
 		return 0;
 	}
 	int n = path_readlink(AT_FDCWD, "/proc/self/exe", directory, sizeof(directory));
 
 	if (n < 0)
 		return n;
-	_close_ int copy = exe_copy(directory, "viv-runtime");
+	_close_ int copy = exe_protect(directory, "viv-runtime");
 
 	if (copy < 0)
 		return copy;

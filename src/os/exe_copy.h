@@ -1,4 +1,10 @@
-/* A program as a sealed memfd: shared by os/exe.c and the launcher, which has no C library. */
+/* A program in a form that nobody can write through /proc/PID/exe: shared by os/exe.c and the
+ * launcher, which has no C library. Two forms, in this order:
+ *   - a detached mount of the file alone, read-only (open_tree(2), mount_setattr(2)): 0.04 ms. The
+ * fd's close at execve(2) dissolves the mount, so that no mount namespace has it and nobody can
+ * make it writable again; opening it for writing fails with EROFS, whoever asks. Needs
+ * CAP_SYS_ADMIN and Linux 5.12.
+ *   - a sealed memfd with the bytes that execution needs: 0.7 ms, most of it for fresh pages. */
 #ifndef OS_EXE_COPY_H
 #define OS_EXE_COPY_H
 
@@ -8,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
+#include <linux/mount.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -15,7 +22,8 @@
 #define MFD_EXEC 0x0010U
 #endif
 
-/* How much of the file its execution needs: up to the end of the last PT_LOAD. Symbols and debug information lie behind. */
+/* How much of the file its execution needs: up to the end of the last PT_LOAD. Symbols and debug
+ * information lie behind. */
 static inline size_t exe_copy_extent(const unsigned char *file, size_t size)
 {
 	const Elf64_Ehdr *h = (const void *)file;
@@ -57,9 +65,9 @@ static inline int exe_copy_bytes(const void *map, size_t size, const char *name)
 	return copy;
 }
 
-/* Returns an O_CLOEXEC fd for execveat(2), or a negative errno. The copy is one write(2) from a mapping: sendfile(2) goes
- * page by page through a pipe and takes a hundred times as long. */
-static inline int exe_copy(const char *path, const char *name)
+/* The copy is one write(2) from a mapping: sendfile(2) goes page by page through a pipe and takes a
+ * hundred times as long. */
+static inline int exe_copy_file(const char *path, const char *name)
 {
 	int fd = (int)bare(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
@@ -67,8 +75,9 @@ static inline int exe_copy(const char *path, const char *name)
 	if (fd < 0)
 		return fd;
 	long rc = bare(SYS_fstat, fd, &st);
-	long map = rc < 0 ? rc
-			  : bare(SYS_mmap, 0, st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+	long map =
+	    rc < 0 ? rc
+		   : bare(SYS_mmap, 0, st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
 
 	bare(SYS_close, fd);
 	if (map < 0 && map > -4096)
@@ -77,6 +86,25 @@ static inline int exe_copy(const char *path, const char *name)
 
 	bare(SYS_munmap, map, st.st_size);
 	return copy;
+}
+
+static inline int exe_detached_mount(const char *path)
+{
+	struct mount_attr a = {.attr_set = MOUNT_ATTR_RDONLY};
+	int fd = (int)bare(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	long rc = fd < 0 ? fd : bare(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &a, sizeof(a));
+
+	if (fd >= 0 && rc < 0)
+		bare(SYS_close, fd);
+	return rc < 0 ? (int)rc : fd;
+}
+
+/* Returns an O_CLOEXEC fd for execveat(2), or a negative errno. */
+static inline int exe_protect(const char *path, const char *name)
+{
+	int fd = exe_detached_mount(path);
+
+	return fd >= 0 ? fd : exe_copy_file(path, name);
 }
 
 #endif
