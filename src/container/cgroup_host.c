@@ -94,10 +94,12 @@ static bool copy(char *to, size_t size, const char *from)
 	return true;
 }
 
-/* The same hierarchy may be mounted several times: the usual place wins, else the first. */
+/* The same hierarchy may be mounted several times: the usual place wins, else the first. What is
+ * mounted on the very root of the usual place hides all that is below it. */
 static bool better_place(const char *present, const char *candidate)
 {
-	return !*present || (!str_after(present, CGROUP_ROOT) && str_after(candidate, CGROUP_ROOT));
+	return !*present || str_eq(candidate, CGROUP_ROOT) ||
+	       (!str_after(present, CGROUP_ROOT) && str_after(candidate, CGROUP_ROOT));
 }
 
 static void add_mount(struct cgroup_host *h, const struct mount *m)

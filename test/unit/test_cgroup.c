@@ -88,6 +88,19 @@ static void host_hybrid(void **state)
 	assert_string_equal(h->unified, "/sys/fs/cgroup/unified");
 }
 
+/* A v2 mount over the v1 hierarchies: they are still listed, and out of reach. */
+static void host_overmounted(void **state)
+{
+	_free_ struct cgroup_host *h = parse(
+	    "2:pids:/\n0::/\n", "30 1 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
+				"31 30 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+				"35 30 0:30 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
+				"40 30 0:27 / /sys/fs/cgroup rw - cgroup2 none rw\n");
+
+	assert_int_equal(h->mode, CGROUP_V2);
+	assert_string_equal(h->unified, "/sys/fs/cgroup");
+}
+
 /* Docker in Docker without a cgroup namespace: the paths are the host's, the mounts begin at the
  * container's group. */
 static void host_nested(void **state)
@@ -499,14 +512,14 @@ static void scope_without_a_group(void **state)
 
 int main(void)
 {
-	return TEST_RUN("cgroup", cmocka_unit_test(paths_never_climb), cmocka_unit_test(host_v2),
-			cmocka_unit_test(host_hybrid), cmocka_unit_test(host_nested),
-			cmocka_unit_test(host_none), cmocka_unit_test(conversions),
-			cmocka_unit_test(cpu_lists), cmocka_unit_test(v2_files),
-			cmocka_unit_test(v2_refusals), cmocka_unit_test(device_rules_reduce),
-			cmocka_unit_test(device_rules_without_effect_are_refused),
-			cmocka_unit_test(scope_names), cmocka_unit_test(scope_properties),
-			cmocka_unit_test(scope_annotations_are_checked),
-			cmocka_unit_test(stored_paths_are_checked),
-			cmocka_unit_test(scope_without_a_group));
+	return TEST_RUN(
+	    "cgroup", cmocka_unit_test(paths_never_climb), cmocka_unit_test(host_v2),
+	    cmocka_unit_test(host_hybrid), cmocka_unit_test(host_overmounted),
+	    cmocka_unit_test(host_nested), cmocka_unit_test(host_none),
+	    cmocka_unit_test(conversions), cmocka_unit_test(cpu_lists), cmocka_unit_test(v2_files),
+	    cmocka_unit_test(v2_refusals), cmocka_unit_test(device_rules_reduce),
+	    cmocka_unit_test(device_rules_without_effect_are_refused),
+	    cmocka_unit_test(scope_names), cmocka_unit_test(scope_properties),
+	    cmocka_unit_test(scope_annotations_are_checked),
+	    cmocka_unit_test(stored_paths_are_checked), cmocka_unit_test(scope_without_a_group));
 }
