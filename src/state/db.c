@@ -145,10 +145,8 @@ int db_step(struct db *d, sqlite3_stmt *st, struct err *e)
 
 	if (result == SQLITE_ROW)
 		return 1;
-	int rc =
-	    result == SQLITE_DONE
-		? 0
-		: db_fail(d, result, sqlite3_stmt_readonly(st) ? "cannot read" : "cannot write", e);
+	const char *what = sqlite3_column_count(st) ? "cannot read" : "cannot write";
+	int rc = result == SQLITE_DONE ? 0 : db_fail(d, result, what, e);
 
 	sqlite3_reset(st);
 	return rc;
