@@ -102,23 +102,39 @@ static int mount_hierarchy(struct mount_env *env, const struct spec_mount *m, in
 	return 0;
 }
 
+/* The tmpfs now, what is in it by mount_fill_cgroups(). */
 static int mount_v1(struct mount_env *env, const struct spec_mount *m, int target, struct err *e)
 {
-	const struct cgroup *cg = &env->s->c->cgroup;
 	static const char *const options[] = {"mode=755", NULL};
 	uint64_t attr = m->attr_set & ~(uint64_t)MOUNT_ATTR_RDONLY;
 	_close_ int tmpfs = mount_fs("tmpfs", "tmpfs", options, attr, e);
-	int rc = tmpfs < 0 ? tmpfs : 0;
 
-	for (size_t i = 0; i < cg->v1_count && !rc; i++)
-		rc = mount_hierarchy(env, m, tmpfs, cg->v1[i].name, cg->v1[i].controllers,
-				     cg->v1[i].path, e);
+	if (tmpfs < 0)
+		return tmpfs;
+	int rc = mount_attach(tmpfs, target);
+
 	if (rc)
-		return rc;
-	rc = mount_set_attr(tmpfs, false, m->attr_set & MOUNT_ATTR_RDONLY, 0, 0);
-	if (!rc)
-		rc = mount_attach(tmpfs, target);
-	return rc ? err_set(e, ERR_CT_MOUNT, rc, "control groups: %s", strerror(-rc)) : 0;
+		return err_set(e, ERR_CT_MOUNT, rc, "control groups: %s", strerror(-rc));
+	mount_later(env, m, STEAL_FD(tmpfs));
+	return 0;
+}
+
+int mount_fill_cgroups(struct mount_env *env, struct err *e)
+{
+	const struct cgroup *cg = &env->s->c->cgroup;
+	int rc = 0;
+
+	for (size_t k = 0; k < env->late_count && !rc; k++) {
+		struct mount_late *late = &env->late[k];
+
+		if (late->m->kind != SPEC_MOUNT_CGROUP || late->filled)
+			continue;
+		late->filled = true;
+		for (size_t i = 0; i < cg->v1_count && !rc; i++)
+			rc = mount_hierarchy(env, late->m, late->fd, cg->v1[i].name,
+					     cg->v1[i].controllers, cg->v1[i].path, e);
+	}
+	return rc;
 }
 
 int mount_cgroup(struct mount_env *env, const struct spec_mount *m, struct err *e)

@@ -225,6 +225,16 @@ static int start_beside_group(struct start *s, const char *text, size_t len, pid
 	return rc == -EPIPE ? 0 : rc; /* it has ended, and its last message says why */
 }
 
+/* Will init get from its clone to its program without a word from us? Then it may start when it is
+ * ready, and need not wait for two turns of the scheduler to say so. */
+static bool has_no_questions(const struct start *s)
+{
+	const struct spec *spec = s->spec;
+
+	return !spec->hooks.prestart.count && !spec->hooks.create_runtime.count && !s->in_userns &&
+	       !s->filter.has_notify && s->notify_dir_fd < 0 && !spec->net_devices_count;
+}
+
 /* From nothing to an init that is ready to execute the program. */
 static int make(struct start *s, int root_fd, const char *text, size_t len, bool wait_for_start,
 		pid_t *ret_pid, struct err *e)
@@ -245,9 +255,10 @@ static int make(struct start *s, int root_fd, const char *text, size_t len, bool
 	if (rc)
 		return rc;
 	s->late_group = c->cgroup.mode == CGROUP_V1 && !s->new_userns && !ns_needs_intermediate(s);
+	s->asks_nothing = !wait_for_start && s->late_group && has_no_questions(s);
 	rc = s->late_group ? start_beside_group(s, text, len, ret_pid, e)
 			   : start_in_group(s, text, len, ret_pid, e);
-	if (!rc)
+	if (!rc && !s->asks_nothing)
 		rc = parent_serve(s, ret_pid, true, e);
 	if (!rc)
 		rc = move_net_devices(s, *ret_pid, e);

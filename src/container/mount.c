@@ -233,6 +233,12 @@ static int copy_up(struct mount_env *env, const struct spec_mount *m, int tree, 
 
 /* --- one entry of mounts --- */
 
+void mount_later(struct mount_env *env, const struct spec_mount *m, int fd)
+{
+	env->late = mem_grow(env->late, env->late_count + 1, sizeof(*env->late));
+	env->late[env->late_count++] = (struct mount_late){.fd = fd, .m = m};
+}
+
 /* proc and sysfs must not be redirected by a symlink in the image: the target is opened without
  * following its last component, and is an ordinary directory. */
 static int open_plain_dir(int rootfd, const char *path, struct err *e)
@@ -412,12 +418,8 @@ static int mount_filesystem(struct mount_env *env, const struct spec_mount *m, s
 				    m->propagation & ~(uint64_t)MS_REC);
 	if (rc)
 		return err_set(e, ERR_CT_MOUNT, rc, "file system '%s': %s", m->type, strerror(-rc));
-	if (late) {
-		env->late_ro =
-		    mem_grow(env->late_ro, env->late_ro_count + 1, sizeof(*env->late_ro));
-		env->late_ro[env->late_ro_count].m = m;
-		env->late_ro[env->late_ro_count++].fd = STEAL_FD(tree);
-	}
+	if (late)
+		mount_later(env, m, STEAL_FD(tree));
 	return 0;
 }
 
@@ -445,16 +447,19 @@ int mount_finish(struct mount_env *env, struct err *e)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < env->late_ro_count; i++) {
+	for (size_t i = 0; i < env->late_count; i++) {
+		const struct mount_late *late = &env->late[i];
+
 		if (!rc)
-			rc = mount_set_attr(env->late_ro[i].fd, false, MOUNT_ATTR_RDONLY, 0, 0);
-		if (rc && e && !e->rc)
+			rc = mount_set_attr(late->fd, false, late->m->attr_set & MOUNT_ATTR_RDONLY,
+					    0, 0);
+		if (rc && !e->rc)
 			err_set(e, ERR_CT_MOUNT, rc, "'%s' cannot be made read-only: %s",
-				env->late_ro[i].m->destination, strerror(-rc));
-		close(env->late_ro[i].fd);
+				late->m->destination, strerror(-rc));
+		close(late->fd);
 	}
-	free(env->late_ro);
-	env->late_ro = NULL;
-	env->late_ro_count = 0;
+	free(env->late);
+	env->late = NULL;
+	env->late_count = 0;
 	return rc;
 }

@@ -204,24 +204,47 @@ static int mount_notify(struct mount_env *env, struct err *e)
 	return rc ? err_set(e, ERR_CT_MOUNT, rc, "notify socket: %s", strerror(-rc)) : 0;
 }
 
+/* Does a later mount go below this one? */
+static bool is_mounted_over(const struct spec *spec, size_t index)
+{
+	const char *top = spec->mounts[index].destination;
+
+	for (size_t i = index + 1; i < spec->mounts_count; i++) {
+		const char *rest = str_after(spec->mounts[i].destination, top);
+
+		if (rest && *rest == '/')
+			return true;
+	}
+	return false;
+}
+
+/* A mount of control groups needs them; on v1 all but its tmpfs can wait until everything else is
+ * there. */
+static int mount_groups(struct mount_env *env, size_t index, struct err *e)
+{
+	bool now = env->s->c->cgroup.mode != CGROUP_V1 || is_mounted_over(env->s->spec, index);
+	int rc = now ? init_join_late_group(env->s, e) : 0;
+
+	if (!rc)
+		rc = mount_one(env, index, e);
+	return !rc && now ? mount_fill_cgroups(env, e) : rc;
+}
+
 static int fill_root(struct mount_env *env, struct err *e)
 {
-	const struct start *s = env->s;
+	const struct spec *spec = env->s->spec;
 	int rc = 0;
 
-	for (size_t i = 0; i < s->spec->mounts_count && !rc; i++) {
-		if (s->spec->mounts[i].kind == SPEC_MOUNT_CGROUP)
-			rc = init_join_late_group(env->s, e);
-		if (!rc)
-			rc = mount_one(env, i, e);
-	}
-	if (!rc)
-		rc = init_join_late_group(env->s, e);
+	for (size_t i = 0; i < spec->mounts_count && !rc; i++)
+		rc = spec->mounts[i].kind == SPEC_MOUNT_CGROUP ? mount_groups(env, i, e)
+							       : mount_one(env, i, e);
 	if (!rc)
 		rc = mount_notify(env, e);
 	if (!rc)
 		rc = device_setup(env, e);
-	return rc;
+	if (!rc)
+		rc = init_join_late_group(env->s, e);
+	return rc ? rc : mount_fill_cgroups(env, e);
 }
 
 int rootfs_setup(struct start *s, struct err *e)

@@ -34,6 +34,7 @@ struct start {
 	/* The control groups are made while init makes its mounts; it joins them when it is
 	 * told to. Only v1: a v2 group is made first, because init is born in it. */
 	bool late_group;
+	bool asks_nothing;          /* attached or detached run: init is told to start in advance */
 	bool joined;                /* already in its control groups */
 	bool new_userns, in_userns; /* made here; the container is in one at all */
 	sigset_t saved_mask;        /* the caller's signal mask, for the container's process */
@@ -61,16 +62,21 @@ int rootfs_open_sources(struct start *s, struct err *e); /* parent, before clone
 int rootfs_setup(struct start *s, struct err *e);        /* child: mounts, devices, masks, pivot */
 
 /* mount.c */
+/* A mount that is finished when everything below it has been made: filled (control groups), made
+ * read-only. */
+struct mount_late {
+	int fd;
+	const struct spec_mount *m;
+	bool filled;
+};
 struct mount_env {
 	struct start *s;
 	int rootfd;
 	int null_fd; /* the host's /dev/null, checked */
-	struct {
-		int fd;
-		const struct spec_mount *m;
-	} * late_ro; /* mounts that become read-only when everything below them is made */
-	size_t late_ro_count;
+	struct mount_late *late;
+	size_t late_count;
 };
+void mount_later(struct mount_env *env, const struct spec_mount *m, int fd); /* takes fd */
 int mount_open_source(const struct start *s, const struct spec_mount *m, struct err *e);
 int mount_one(struct mount_env *env, size_t index, struct err *e);
 int mount_finish(struct mount_env *env, struct err *e);
@@ -80,6 +86,7 @@ int mount_fs(const char *type, const char *source, const char *const *options, u
 int mount_set_attr(int fd, bool recursive, uint64_t set, uint64_t clr, uint64_t propagation);
 
 /* cgroup_mount.c */
+int mount_fill_cgroups(struct mount_env *env, struct err *e);
 int mount_cgroup(struct mount_env *env, const struct spec_mount *m, struct err *e);
 
 /* device.c */
