@@ -264,9 +264,9 @@ int cgroup_from_json(struct cgroup *cg, const json_t *j, struct err *e)
 
 	memset(cg, 0, sizeof(*cg));
 	cg->fd = -1;
-	if (json_unpack((json_t *)j, "{s:s, s:b, s:b, s:s, s:s, s:o}", "mode", &mode, "systemd",
-			&systemd, "rootless", &rootless, "unit", &unit, "slice", &slice, "paths",
-			&paths))
+	if (json_unpack((json_t *)j, "{s:s, s:b, s:b, s:b, s:s, s:s, s:o}", "mode", &mode,
+			"systemd", &systemd, "rootless", &rootless, "made", &made, "unit", &unit,
+			"slice", &slice, "paths", &paths))
 		return err_set(e, ERR_STATE_CORRUPT, -EBADMSG,
 			       "the state's control group is malformed");
 	cg->systemd = systemd;
