@@ -186,13 +186,28 @@ static int run_hooks(struct start *s, struct err *e)
 	return hooks_run(&h->create_container, "createContainer", text, e);
 }
 
+/* The parent's descriptor is of the parent's mount namespace, where this one may clone nothing: the
+ * directory is found again by its path, and must be the same. */
+static int clone_notify_dir(const struct start *s)
+{
+	char link[64], path[PATH_MAX];
+
+	snprintf(link, sizeof(link), "self/fd/%d", s->notify_dir_fd);
+	int rc = path_readlink(s->proc_fd, link, path, sizeof(path));
+	_close_ int tree =
+	    rc < 0 ? rc : open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (tree < 0)
+		return rc < 0 ? rc : -errno;
+	return fd_same(tree, s->notify_dir_fd) ? STEAL_FD(tree) : -ESTALE;
+}
+
 static int mount_notify(struct mount_env *env, struct err *e)
 {
 	if (env->s->notify_dir_fd < 0)
 		return 0;
-	_close_ int tree = open_tree(env->s->notify_dir_fd, "",
-				     AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	_close_ int target = tree < 0 ? -errno : root_mkdirs(env->rootfd, "/run/notify", 0755);
+	_close_ int tree = clone_notify_dir(env->s);
+	_close_ int target = tree < 0 ? tree : root_mkdirs(env->rootfd, "/run/notify", 0755);
 	int rc =
 	    target < 0
 		? target
