@@ -367,6 +367,7 @@ static void survives_json(void **state)
 	json_t *j = cgroup_to_json(&cg);
 
 	assert_int_equal(cgroup_from_json(&again, j, NULL), 0);
+	assert_true(again.made);
 	assert_int_equal(again.v1_count, cg.v1_count);
 	assert_string_equal(cg_dir(&again, "memory"), cg_dir(&cg, "memory"));
 	json_decref(j);
