@@ -1,7 +1,7 @@
 /* Mounts of type "cgroup" inside the container: it sees its own groups and nothing above them.
- *   v2, own cgroup namespace    a new mount of cgroup2
- *   v2 otherwise                a bind mount of its group's directory
- *   v1                          a tmpfs with one directory per hierarchy: a new mount of the
+ *   v2                          a new mount of cgroup2, whose root is the cgroup namespace's; where
+ * that is refused, a bind mount of the group's directory, or without such a namespace of the host's
+ * mount v1                          a tmpfs with one directory per hierarchy: a new mount of the
  * hierarchy in a cgroup namespace, else a bind mount of its directory; names of co-mounted
  * controllers are symlinks */
 #include "container/start.h"
@@ -34,28 +34,24 @@ static int bind_dir(const char *dir, uint64_t attr, int target, struct err *e)
 static int mount_v2(struct mount_env *env, const struct spec_mount *m, int target, struct err *e)
 {
 	const struct start *s = env->s;
+	const struct cgroup *cg = &s->c->cgroup;
+	struct err why = {0};
+	_close_ int tree = mount_fs("cgroup2", "cgroup", NULL, m->attr_set, &why);
+	int rc = tree < 0 ? tree : mount_attach(tree, target);
 
-	if (s->spec->ns[SPEC_NS_CGROUP].present) {
-		struct err why = {0};
-		_close_ int tree = mount_fs("cgroup2", "cgroup", NULL, m->attr_set, &why);
-		int rc = tree < 0 ? tree : mount_attach(tree, target);
-
-		if (!rc)
-			return 0;
-		/* EPERM: no network or cgroup rights in this user namespace; EBUSY: shared
-		 * superblock options. */
-		if (rc != -EPERM && rc != -EBUSY) {
-			*e = why;
-			return rc;
-		}
-	}
-	struct cgroup_host host;
-	int rc = cgroup_host(&host, e);
-
-	if (rc)
+	if (!rc)
+		return 0;
+	/* EPERM: no rights to it in this user namespace; EBUSY: shared superblock options. */
+	if (rc != -EPERM && rc != -EBUSY) {
+		*e = why;
 		return rc;
-	return bind_dir(s->c->cgroup.path[0] ? s->c->cgroup.path : host.unified, m->attr_set,
-			target, e);
+	}
+	if (s->spec->ns[SPEC_NS_CGROUP].present && cg->path[0])
+		return bind_dir(cg->path, m->attr_set, target, e);
+	_free_ struct cgroup_host *host = mem_alloc(sizeof(*host));
+
+	rc = cgroup_host(host, e);
+	return rc ? rc : bind_dir(host->unified, m->attr_set, target, e);
 }
 
 /* One hierarchy in the tmpfs. name: the last part of its mount point on the host ("cpu,cpuacct").

@@ -54,7 +54,7 @@ bool path_exists(int dirfd, const char *path)
 
 int path_access(int dirfd, const char *path, int mode)
 {
-	return rc_of(faccessat(dirfd, path, mode, AT_EACCESS));
+	return rc_of(faccessat(dirfd, path, mode, 0));
 }
 
 int path_mkdir(int dirfd, const char *path, mode_t mode)

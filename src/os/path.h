@@ -1,12 +1,13 @@
-/* The one module that turns path strings into files. Everything else names a file by (dirfd, name) through here; the
- * build bans the raw calls elsewhere (tools/check-paths).
+/* The one module that turns path strings into files. Everything else names a file by (dirfd, name)
+ * through here; the build bans the raw calls elsewhere (tools/check-paths).
  *
  * Two kinds of path, two families of functions:
  *   path_*   a trusted path of the host: ours, the administrator's or the caller's own.
- *   root_*   a path below a root that someone else controls (a container's root file system). Resolved by openat2(2)
- *            with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, so that no symlink, "..", or racing rename leads out.
- * Every fd is O_CLOEXEC. Functions return an fd or 0, else a negative errno; they set no struct err, because only the
- * caller knows what the file means. dirfd may be AT_FDCWD in path_*. No threads needed, none harmed. */
+ *   root_*   a path below a root that someone else controls (a container's root file system).
+ * Resolved by openat2(2) with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, so that no symlink, "..", or
+ * racing rename leads out. Every fd is O_CLOEXEC. Functions return an fd or 0, else a negative
+ * errno; they set no struct err, because only the caller knows what the file means. dirfd may be
+ * AT_FDCWD in path_*. No threads needed, none harmed. */
 #ifndef OS_PATH_H
 #define OS_PATH_H
 
@@ -24,10 +25,13 @@
 /* --- trusted paths of the host --- */
 
 int path_open(int dirfd, const char *path, int flags, mode_t mode);
-int path_stat(int dirfd, const char *path, struct stat *ret_st);  /* follows symlinks */
-int path_lstat(int dirfd, const char *path, struct stat *ret_st); /* path "" with a dirfd: the fd itself */
+int path_stat(int dirfd, const char *path, struct stat *ret_st); /* follows symlinks */
+int path_lstat(int dirfd, const char *path,
+	       struct stat *ret_st); /* path "" with a dirfd: the fd itself */
 bool path_exists(int dirfd, const char *path);
-int path_access(int dirfd, const char *path, int mode); /* effective ids, as AT_EACCESS */
+/* As access(2), by the real ids: faccessat2(2), which takes the effective ones, is refused by many
+ * system call filters. */
+int path_access(int dirfd, const char *path, int mode);
 int path_mkdir(int dirfd, const char *path, mode_t mode);
 /* mkdir -p: every missing component with mode; an existing directory is success. */
 int path_mkdirs(int dirfd, const char *path, mode_t mode);
@@ -38,7 +42,8 @@ int path_rmdir(int dirfd, const char *path);
 int path_remove_tree(int dirfd, const char *path);
 int path_rename(int dirfd, const char *from, const char *to);
 int path_symlink(const char *target, int dirfd, const char *path);
-int path_readlink(int dirfd, const char *path, char *buf, size_t size); /* returns length; NUL-terminated */
+int path_readlink(int dirfd, const char *path, char *buf,
+		  size_t size); /* returns length; NUL-terminated */
 int path_mkfifo(int dirfd, const char *path, mode_t mode);
 /* inotify_add_watch(2); returns the watch descriptor. */
 int path_watch(int inotify_fd, const char *path, uint32_t mask);
@@ -47,14 +52,17 @@ int path_chown(int dirfd, const char *path, uid_t uid, gid_t gid); /* of the lin
 /* Canonical absolute form as realpath(3). Returns owned in *ret. */
 int path_real(const char *path, char **ret);
 
-/* Appends the whole file to b. -EFBIG past max_bytes. Suits procfs and cgroupfs (no stat size needed). */
+/* Appends the whole file to b. -EFBIG past max_bytes. Suits procfs and cgroupfs (no stat size
+ * needed). */
 int path_read(int dirfd, const char *path, struct buf *b, size_t max_bytes);
 /* First line without its newline into buf (NUL-terminated, cut at size). Returns its length. */
 int path_read_line(int dirfd, const char *path, char *buf, size_t size);
 /* One write(2) to an existing file: procfs, sysfs, cgroupfs. */
 int path_write(int dirfd, const char *path, const char *data, size_t len);
-/* Replaces a file whole: temporary, fsync where durable, rename, fsync of the directory where durable. */
-int path_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode, bool durable);
+/* Replaces a file whole: temporary, fsync where durable, rename, fsync of the directory where
+ * durable. */
+int path_replace(int dirfd, const char *path, const void *data, size_t len, mode_t mode,
+		 bool durable);
 
 /* --- files by descriptor --- */
 
@@ -66,7 +74,8 @@ int fd_memfd_sealed(const char *name, const void *data, size_t len);
 bool fd_same(int a, int b);
 /* The file system's magic (statfs f_type) is this one? */
 bool fd_is_fs(int fd, long magic);
-/* Reopens what fd (may be O_PATH) refers to, through proc_fd = an fd of /proc known to be procfs. */
+/* Reopens what fd (may be O_PATH) refers to, through proc_fd = an fd of /proc known to be procfs.
+ */
 int fd_reopen(int proc_fd, int fd, int flags);
 /* Closes every fd from `first` on, except those of keep (sorted, n entries), by close_range(2). */
 void fd_close_from(int first, const int *keep, size_t n);
@@ -76,16 +85,18 @@ void fd_cloexec_from(int first);
 
 /* --- paths below a root that is not trusted --- */
 
-/* Opens path below rootfd. O_PATH and O_NOFOLLOW work as in open(2); never creates (see root_create). */
+/* Opens path below rootfd. O_PATH and O_NOFOLLOW work as in open(2); never creates (see
+ * root_create). */
 int root_open(int rootfd, const char *path, int flags);
-/* Makes every missing component of path below rootfd and returns an O_PATH fd of the last. An existing component that
- * is no directory: -ENOTDIR. New directories have mode; dangling symlinks are followed inside the root. */
+/* Makes every missing component of path below rootfd and returns an O_PATH fd of the last. An
+ * existing component that is no directory: -ENOTDIR. New directories have mode; dangling symlinks
+ * are followed inside the root. */
 int root_mkdirs(int rootfd, const char *path, mode_t mode);
 /* As root_mkdirs for the parent, then an empty regular file where nothing exists; returns an O_PATH
  * fd of what is there. A dangling symlink is followed inside the root. */
 int root_mkfile(int rootfd, const char *path, mode_t mode);
-/* Opens (creating it as root_mkdirs does) the directory that holds path's last component, which is put in
- * name[NAME_MAX + 1]; the caller acts on (dirfd, name). "/" itself: -EINVAL. */
+/* Opens (creating it as root_mkdirs does) the directory that holds path's last component, which is
+ * put in name[NAME_MAX + 1]; the caller acts on (dirfd, name). "/" itself: -EINVAL. */
 int root_parent(int rootfd, const char *path, mode_t mode, char *name);
 
 #endif
