@@ -43,6 +43,13 @@ static int system_failed(struct db *d, int error, const char *what, struct err *
 	case EPERM:
 		return err_set(e, ERR_STATE_READONLY, -EROFS, "state store '%s': %s: %s", d->path,
 			       what, strerror(error));
+	case ENOENT: /* of SQLite's second try, without O_CREAT, on the log; why the first failed is
+			lost */
+		return err_set(
+		    e, ERR_SYS, -EIO,
+		    "state store '%s': %s: its log cannot be created beside it; the file "
+		    "system may be full or read-only",
+		    d->path, what);
 	default:
 		return err_set(e, ERR_SYS, -error, "state store '%s': %s: %s", d->path, what,
 			       strerror(error));
@@ -74,8 +81,6 @@ int db_fail(struct db *d, int result, const char *what, struct err *e)
 		if (result == SQLITE_IOERR_NOMEM)
 			return err_set(e, ERR_NOMEM, -ENOMEM, "state store '%s': out of memory",
 				       d->path);
-		if (result == SQLITE_IOERR_CORRUPTFS || result == SQLITE_IOERR_DATA)
-			return db_corrupt(d, said, e);
 		return system_failed(d, error ? error : EIO, what, e);
 	case SQLITE_INTERRUPT:
 		return db_corrupt(d, "a read of it does not end", e);
@@ -241,31 +246,35 @@ int db_upgrade(struct db *d, const char *const *steps, size_t step_count, struct
 	return rc;
 }
 
+/* 1 where the file is in WAL mode now, 0 where its file system cannot have that. */
+static int try_wal(struct db *d, struct err *e)
+{
+	sqlite3_stmt *st;
+	int result = sqlite3_prepare_v2(d->h, "PRAGMA journal_mode=WAL", -1, &st, NULL);
+	int rc;
+
+	result = result ? result : sqlite3_step(st);
+	if (result == SQLITE_ROW)
+		rc = !sqlite3_stricmp((const char *)sqlite3_column_text(st, 0), "wal");
+	else
+		rc = db_fail(d, result, "cannot open", e);
+	sqlite3_finalize(st);
+	return rc;
+}
+
 /* The journal mode is a property of the file, and changing it needs the file alone; SQLite does not
  * wait for that. */
 static int set_wal(struct db *d, struct err *e)
 {
 	for (int attempt = 0;; attempt++) {
-		sqlite3_stmt *st;
-		int result = sqlite3_prepare_v2(d->h, "PRAGMA journal_mode=WAL", -1, &st, NULL);
-		bool wal = false;
+		int rc = try_wal(d, e);
 
-		if (!result) {
-			result = sqlite3_step(st);
-			const char *mode = (const char *)sqlite3_column_text(st, 0);
-
-			wal = mode && !strcmp(mode, "wal");
-		}
-		int rc =
-		    wal ? 0
-		    : result == SQLITE_ROW
-			? err_set(
-			      e, ERR_UNSUPPORTED, -EOPNOTSUPP,
-			      "state store '%s': its file system has no shared memory for files",
-			      d->path)
-			: db_fail(d, result, "cannot open", e);
-
-		sqlite3_finalize(st);
+		if (rc == 1)
+			return 0;
+		if (!rc)
+			return err_set(e, ERR_UNSUPPORTED, -EOPNOTSUPP,
+				       "state store '%s': its file system has no shared memory",
+				       d->path);
 		if (rc != -EBUSY || !wait_for_lock(d, attempt))
 			return rc;
 	}
@@ -325,9 +334,12 @@ int db_open(struct db *d, const char *path, const char *const *steps, size_t ste
 	if (result)
 		return db_fail(d, result, "cannot open", e);
 	rc = configure(d, e);
-	/* SQLite falls back to reading where it may not write. */
-	if (!rc && sqlite3_db_readonly(d->h, "main") == 1)
-		rc = system_failed(d, EACCES, "cannot open for writing", e);
+	/* SQLite falls back to reading where it may not write, and forgets why. */
+	if (!rc && sqlite3_db_readonly(d->h, "main") == 1) {
+		int access = path_access(AT_FDCWD, d->path, W_OK);
+
+		rc = system_failed(d, access ? -access : EACCES, "cannot open for writing", e);
+	}
 	rc = rc ? rc : set_wal(d, e);
 	return rc ? rc : db_upgrade(d, steps, step_count, e);
 }

@@ -139,6 +139,18 @@ sweep() {
 	err_has NOT-FOUND
 }
 
+# syncs ARGS...: how often the command syncs a file.
+syncs() {
+	"$TOOLS/killat" -v -n fsync,fdatasync 0 -- "$TOOLS/statectl" "$DIR" "$@" 2>&1 >/dev/null | awk '{ print $2 }'
+}
+
+@test "what is acknowledged was synced, and reading syncs nothing" {
+	ctl put a 1
+	[[ $(syncs get a) -eq 0 ]]
+	[[ $(syncs put a 2) -eq 1 ]]
+	[[ $(syncs incr n 3) -eq 3 ]]
+}
+
 @test "kill -9 at every system call loses nothing acknowledged" {
 	sweep -- 1 1 20
 }
