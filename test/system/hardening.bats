@@ -29,10 +29,6 @@ probe() {
 	(cd "$VIV_BUILD" && eval "$COMPILE" -w '"$BATS_TEST_DIRNAME/hardening/probe.c"' '"$@"' -o '"$BATS_TEST_TMPDIR/probe"')
 }
 
-needed() {
-	readelf -dW "$VIV_BUILD/$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort | tr '\n' ' '
-}
-
 @test "every program is position independent" {
 	for p in $(programs); do
 		readelf -hW "$p" | grep -q 'Type: *DYN' || { echo "$p: not PIE"; return 1; }
@@ -62,22 +58,6 @@ needed() {
 	for p in $(programs); do
 		! readelf -dW "$p" | grep -Eq 'RPATH|RUNPATH' || { echo "$p"; return 1; }
 	done
-}
-
-@test "viv and viv-runtime are static" {
-	for p in $STATIC; do
-		[ -z "$(needed $p)" ] || { echo "$p needs $(needed $p)"; return 1; }
-		! readelf -lW "$VIV_BUILD/$p" | grep -q INTERP || { echo "$p wants an interpreter"; return 1; }
-	done
-}
-
-@test "viv-cli and viv-scope load only the libraries that they are known to need" {
-	echo "viv-cli: $(needed viv-cli)"
-	echo "viv-scope: $(needed viv-scope)"
-	for library in $(needed viv-cli); do
-		[[ " libc.so.6 libjansson.so.4 libsqlite3.so.0 libfyaml.so.0 " == *" $library "* ]] || return 1
-	done
-	[ "$(needed viv-scope)" = "libc.so.6 libsystemd.so.0 " ]
 }
 
 @test "every file is compiled with every flag" {
