@@ -4,59 +4,25 @@
  * holder is gone; then the key must not be there any more. The reader notices (LEASE_GONE), gives
  * its transaction up, revokes the leases of all who are gone in a transaction of its own, and
  * starts again. */
-#include "state/holder.h"
-#include "state/table.h"
+#include "state/local_int.h"
 
-#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/vec.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #define LEASE_GONE 2 /* a visitor's value */
-#define JUDGE_ROUNDS                                                                        \
-	16 /* a verb starts again at most so often; each round needs another process to die \
-	      meanwhile */
 
-struct local {
-	struct state state;
-	struct table *t;
-	struct holder_view view;
-	unsigned history;
-};
+/* A verb starts again at most so often; each round needs another process to die meanwhile. */
+#define JUDGE_ROUNDS 16
 
-struct local_watch {
-	struct state_watch watch;
-	struct local *l;
-	struct span span;
-	uint8_t from[STATE_KEY_MAX], to[STATE_KEY_MAX]; /* span borrows these */
-	int64_t next;                                   /* id of the first row not yet delivered */
-	struct state_result shown;                      /* bytes of the event delivered last */
-	bool deleted;
-};
-
-/* A transaction under way. */
-struct pass {
-	struct local *l;
-	struct err *e;
-	int64_t newest;   /* row, when it began; 0: none */
-	int64_t revision; /* of the store, then */
-	int64_t compacted;
-	uint32_t changes; /* rows appended, all of revision + 1 */
-};
-
-static struct local *local_of(struct state *s)
-{
-	return (struct local *)s;
-}
-
-static int64_t pass_revision(const struct pass *p)
+int64_t pass_revision(const struct pass *p)
 {
 	return p->revision + (p->changes > 0);
 }
 
-static int pass_begin(struct pass *p, struct local *l, bool write, struct err *e)
+int pass_begin(struct pass *p, struct local *l, bool write, struct err *e)
 {
 	*p = (struct pass){.l = l, .e = e};
 	int rc = l->t->ops->begin(l->t, write, e);
@@ -70,8 +36,7 @@ static int pass_begin(struct pass *p, struct local *l, bool write, struct err *e
 	return rc;
 }
 
-/* Commits what was changed; rc from the pass so far, its verdict returned. */
-static int pass_end(struct pass *p, bool write, int rc)
+int pass_end(struct pass *p, bool write, int rc)
 {
 	if (!rc && write)
 		return p->l->t->ops->commit(p->l->t, p->e);
@@ -108,7 +73,7 @@ static int judge_row(struct pass *p, const struct row *row)
 	return holder_gone(&p->l->view, &h) ? LEASE_GONE : 0;
 }
 
-static struct state_kv kv_of(const struct row *row)
+struct state_kv kv_of(const struct row *row)
 {
 	return (struct state_kv){.key = row->key,
 				 .value = row->value,
@@ -222,8 +187,7 @@ static int pass_put(struct pass *p, const struct state_op *op, struct state_resu
 	return rc;
 }
 
-/* Deletes the keys that were collected: a table is not changed while it is walked. */
-static int pass_delete_keys(struct pass *p, const struct state_result *keys)
+int pass_delete_keys(struct pass *p, const struct state_result *keys)
 {
 	for (size_t i = 0; i < keys->n; i++) {
 		struct row row = {.key = keys->kvs[i].key};
@@ -350,8 +314,6 @@ static void trim_history(const struct pass *p)
 		log_debug("Compaction put off: %s", e.msg);
 }
 
-static int local_lease_judge(struct state *s, uint64_t *ret_count, struct err *e);
-
 /* After a verb met a dead holder: 0 to start again. */
 static int judge_again(struct local *l, unsigned round, struct err *e)
 {
@@ -414,261 +376,6 @@ static int local_txn(struct state *s, const struct state_txn *t, struct state_tx
 		if (rc)
 			return rc;
 	}
-}
-
-/* --- leases --- */
-
-static int collect_key(void *arg, const struct row *row)
-{
-	struct reading *g = arg;
-	struct state_kv kv = kv_of(row);
-
-	return result_add(g->ret, &kv, false, g->p->e);
-}
-
-/* Deletes the keys of a lease and the lease. */
-static int pass_revoke(struct pass *p, int64_t lease)
-{
-	_state_result_ struct state_result keys = {0};
-	struct reading g = {.p = p, .ret = &keys};
-	struct table *t = p->l->t;
-	int rc = t->ops->lease_keys(t, lease, collect_key, &g, p->e);
-
-	rc = rc ? rc : pass_delete_keys(p, &keys);
-	return rc ? rc : t->ops->lease_drop(t, lease, p->e);
-}
-
-struct judging {
-	struct local *l;
-	VEC(int64_t) gone;
-};
-
-static int judge_lease(void *arg, int64_t lease, const struct state_holder *h)
-{
-	struct judging *j = arg;
-
-	if (holder_gone(&j->l->view, h))
-		vec_push(&j->gone, lease);
-	return 0;
-}
-
-static int local_lease_judge(struct state *s, uint64_t *ret_count, struct err *e)
-{
-	struct local *l = local_of(s);
-	struct judging j = {.l = l};
-	struct pass p;
-	int rc = pass_begin(&p, l, false, e);
-
-	if (rc)
-		return rc;
-	rc = pass_end(&p, false, l->t->ops->lease_walk(l->t, judge_lease, &j, e));
-	/* Numbers are never used again and the dead stay dead: no need to judge twice. */
-	if (!rc && j.gone.n) {
-		rc = pass_begin(&p, l, true, e);
-		if (!rc) {
-			for (size_t i = 0; i < j.gone.n && !rc; i++)
-				rc = pass_revoke(&p, j.gone.v[i]);
-			rc = pass_end(&p, true, rc);
-		}
-	}
-	if (!rc && ret_count)
-		*ret_count = j.gone.n;
-	vec_done(&j.gone);
-	return rc;
-}
-
-static int local_lease_grant(struct state *s, const struct state_holder *h, int64_t *ret,
-			     struct err *e)
-{
-	struct local *l = local_of(s);
-	struct pass p;
-	int64_t lease = 0;
-	/* So that leases which no key, and hence no reader, leads to do not pile up. */
-	int rc = local_lease_judge(s, NULL, e);
-
-	rc = rc ? rc : pass_begin(&p, l, true, e);
-	if (rc)
-		return rc;
-	rc = pass_end(&p, true, l->t->ops->lease_add(l->t, h, &lease, e));
-	if (!rc)
-		*ret = lease;
-	return rc;
-}
-
-static int local_lease_holder(struct state *s, int64_t lease, struct state_holder *ret,
-			      struct err *e)
-{
-	struct local *l = local_of(s);
-	struct pass p;
-	int rc = pass_begin(&p, l, false, e);
-
-	if (rc)
-		return rc;
-	int found = l->t->ops->lease_get(l->t, lease, ret, e);
-
-	pass_end(&p, false, 0);
-	if (!found)
-		return err_set(e, ERR_NOT_FOUND, -ENOENT, "there is no lease %lld",
-			       (long long)lease);
-	return found < 0 ? found : 0;
-}
-
-static int local_lease_keepalive(struct state *s, int64_t lease, struct err *e)
-{
-	struct state_holder h;
-	int rc = local_lease_holder(s, lease, &h, e);
-
-	if (rc)
-		return rc;
-	if (holder_gone(&local_of(s)->view, &h))
-		return err_set(e, ERR_NOT_FOUND, -ENOENT, "the holder of lease %lld has ended",
-			       (long long)lease);
-	return 0;
-}
-
-static int local_lease_revoke(struct state *s, int64_t lease, struct err *e)
-{
-	struct local *l = local_of(s);
-	struct state_holder h;
-	struct pass p;
-	int rc = pass_begin(&p, l, true, e);
-
-	if (rc)
-		return rc;
-	rc = l->t->ops->lease_get(l->t, lease, &h, e);
-	if (rc == 1)
-		rc = pass_revoke(&p, lease);
-	else if (!rc)
-		rc = err_set(e, ERR_NOT_FOUND, -ENOENT, "there is no lease %lld", (long long)lease);
-	return pass_end(&p, true, rc);
-}
-
-/* --- watch --- */
-
-static int local_watch(struct state *s, const struct state_range *r, int64_t revision,
-		       struct state_watch **ret, struct err *e)
-{
-	struct local *l = local_of(s);
-	struct pass p;
-	int rc = pass_begin(&p, l, false, e);
-
-	if (rc)
-		return rc;
-	pass_end(&p, false, 0);
-	if (revision && revision <= p.compacted)
-		return err_set(e, ERR_STATE_COMPACTED, -ESTALE,
-			       "revision %lld is gone: history is compacted up to %lld",
-			       (long long)revision, (long long)p.compacted);
-	struct local_watch *w = mem_alloc(sizeof(*w));
-	struct state_range own = *r;
-
-	rc = l->t->ops->watch_open(l->t, &w->watch.fd, e);
-	if (rc) {
-		free(w);
-		return rc;
-	}
-	w->watch.ops = s->ops;
-	w->l = l;
-	w->next = row_first(revision ? revision : p.revision + 1);
-	own.from.p = memcpy(w->from, r->from.p ? r->from.p : "", r->from.len);
-	own.to.p = memcpy(w->to, r->to.p ? r->to.p : "", r->to.len);
-	own.after = (struct state_bytes){0};
-	span_init(&w->span, &own);
-	*ret = &w->watch;
-	return 0;
-}
-
-static void local_watch_free(struct state_watch *watch)
-{
-	struct local_watch *w = (struct local_watch *)watch;
-
-	w->l->t->ops->watch_close(w->l->t, watch->fd);
-	state_result_done(&w->shown);
-	free(w);
-}
-
-struct showing {
-	struct local_watch *w;
-	struct pass *p;
-	int64_t id;
-};
-
-static int show_previous(void *arg, const struct row *row)
-{
-	struct showing *g = arg;
-	struct state_kv kv = kv_of(row);
-
-	return row->created ? result_add(&g->w->shown, &kv, true, g->p->e) : 0;
-}
-
-/* shown: what happened, then what was before. */
-static int show_change(void *arg, const struct row *row)
-{
-	struct showing *g = arg;
-	struct local *l = g->w->l;
-	struct state_kv kv = kv_of(row);
-	int rc = result_add(&g->w->shown, &kv, true, g->p->e);
-
-	g->w->deleted = !row->created;
-	g->id = row->id;
-	return rc ? rc : l->t->ops->find(l->t, row->key, row->id, show_previous, g, g->p->e);
-}
-
-/* Fills `shown` with the next change, if there is one. */
-static int next_change(struct local_watch *w, struct err *e)
-{
-	struct table *t = w->l->t;
-	struct showing g = {.w = w};
-	struct pass p;
-	int rc = pass_begin(&p, w->l, false, e);
-
-	g.p = &p;
-	if (rc)
-		return rc;
-	if (row_revision(w->next) <= p.compacted)
-		rc = err_set(
-		    e, ERR_STATE_COMPACTED, -ESTALE,
-		    "revision %lld, next in the watch, is gone: history is compacted up to %lld",
-		    (long long)row_revision(w->next), (long long)p.compacted);
-	rc = rc ? rc : t->ops->change(t, &w->span, w->next, show_change, &g, e);
-	pass_end(&p, false, 0);
-	if (rc)
-		return rc;
-	/* Where all that has happened was seen, compaction may take it without harm to this watch.
-	 */
-	int64_t future = row_first(p.revision + 1);
-
-	if (g.id && g.id < p.newest)
-		w->next = g.id + 1;
-	else if (w->next < future)
-		w->next = future;
-	return 0;
-}
-
-static int local_watch_next(struct state_watch *watch, struct state_event *ret, struct err *e)
-{
-	struct local_watch *w = (struct local_watch *)watch;
-	struct table *t = w->l->t;
-
-	/* Drain after a look that found nothing, then look again: a commit between the two is not
-	 * missed. */
-	for (;;) {
-		state_result_done(&w->shown);
-		int rc = next_change(w, e);
-
-		if (rc)
-			return rc;
-		if (w->shown.n)
-			break;
-		rc = t->ops->watch_drain(t, watch->fd, e);
-		if (rc <= 0)
-			return rc;
-	}
-	*ret = (struct state_event){
-	    .deleted = w->deleted, .kv = w->shown.kvs[0], .has_prev = w->shown.n > 1};
-	if (ret->has_prev)
-		ret->prev = w->shown.kvs[1];
-	return 1;
 }
 
 /* --- life cycle --- */

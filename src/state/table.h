@@ -24,9 +24,10 @@
 
 static_assert(STATE_CHANGES_MAX <= 1u << ROW_SUB_BITS, "places of a transaction fit in an id");
 
+/* Of a revision that is too great for an id: greater than all ids. */
 static inline int64_t row_first(int64_t revision)
 {
-	return revision << ROW_SUB_BITS;
+	return revision > REVISION_MAX ? ROW_ID_MAX : revision << ROW_SUB_BITS;
 }
 
 static inline int64_t row_revision(int64_t id)
