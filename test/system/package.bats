@@ -83,7 +83,7 @@ need_root() {
 @test "the Debian package has the layout of make install" {
 	[ -d "$DEBS" ] || skip "no package was built"
 	dpkg-deb -x "$DEBS"/vivarium_*.deb "$BATS_TEST_TMPDIR/deb"
-	rm -r "$BATS_TEST_TMPDIR/deb/usr/share/lintian"
+	rm -rf "$BATS_TEST_TMPDIR/deb/usr/share/lintian"
 	diff <(files "$DEST") <(files "$BATS_TEST_TMPDIR/deb" | grep -Ev 'doc/vivarium/(changelog|copyright)$')
 	[ "$(dpkg-parsechangelog -l "$TOP/debian/changelog" -S Version)" = "$("$VIV_BUILD/viv" --version | head -1 | awk '{print $NF}')" ]
 }
@@ -94,12 +94,14 @@ need_root() {
 	mkdir "$BATS_TEST_TMPDIR/tree"
 	cp "$DEBS"/vivarium_*.deb "$BATS_TEST_TMPDIR/tree/vivarium.deb"
 	over "$BATS_TEST_TMPDIR/tree" sh -ec '
-		find / -xdev -path /proc -prune -o ! -type d -print | grep -v ^/var | sort >/before
 		dpkg -i /vivarium.deb
 		viv --version
 		viv runtime --version
 		dpkg --verify vivarium
+		dpkg -L vivarium | grep viv >/files
+		grep -q "^/usr/bin/viv$" /files
 		dpkg --purge vivarium
-		find / -xdev -path /proc -prune -o ! -type d -print | grep -v ^/var | sort >/after
-		diff /before /after | grep -v "^> /after" | grep "^[<>]" && exit 1 || :'
+		while read -r file; do
+			[ ! -e "$file" ] && [ ! -L "$file" ] || { echo "left: $file"; exit 1; }
+		done </files'
 }
