@@ -174,7 +174,7 @@ static int open_log(struct cli *c)
 	struct err e = {0};
 
 	if (!file || !*file) {
-		logsink_init(&sink, STDERR_FILENO, json ? LOGSINK_JSON : LOGSINK_TEXT,
+		logsink_init(&sink, STDERR_FILENO, json ? LOGSINK_JSON : LOGSINK_LOGFMT,
 			     "viv-runtime");
 	} else if (logsink_open_file(&sink, file, json ? LOGSINK_JSON : LOGSINK_LOGFMT,
 				     "viv-runtime", &e)) {
@@ -231,10 +231,19 @@ int runtime_root(struct cli *c, bool create)
 
 int runtime_fail(struct cli *c, const struct err *e, int status)
 {
-	/* The caller of the runtime reads the log file; a person reads standard error. */
+	const struct err_info *info = err_info(e->code);
+
+	/* The caller of the runtime reads the log file, or one line on standard error; a person
+	 * gets the cure as well. */
 	if (sink.fd != STDERR_FILENO || sink.format == LOGSINK_JSON)
 		log_error("%s", e->msg);
-	if (sink.fd != STDERR_FILENO || sink.format != LOGSINK_JSON)
-		cli_fail(c, e);
+	if (sink.fd == STDERR_FILENO && sink.format == LOGSINK_JSON)
+		return status;
+	if (cli_program(c)->link_style)
+		fprintf(stderr, "%s: %s\n", cli_program(c)->name, e->msg);
+	else
+		fprintf(stderr, "%s: %s [%s]\n", cli_program(c)->name, e->msg, info->name);
+	if (isatty(STDERR_FILENO) && !cli_program(c)->link_style)
+		fprintf(stderr, "try: %s   more: viv explain %s\n", info->cure, info->name);
 	return status;
 }

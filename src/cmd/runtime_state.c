@@ -66,7 +66,7 @@ int runtime_list(struct cli *c)
 	/* No directory yet: no containers, which is no error here. */
 	_close_ int root = container_root_open(cli_string(c, "root"), false, &e);
 
-	if (root < 0 && root != -ENOENT)
+	if (root < 0 && (root != -ENOENT || cli_given(c, "root")))
 		return runtime_fail(c, &e, 1);
 	if (root >= 0 && container_names(root, &names, &e))
 		return runtime_fail(c, &e, 1);
@@ -107,7 +107,7 @@ static int signal_number(const char *text)
 	uint64_t n;
 
 	if (str_to_u64(text, &n) == 0)
-		return n > 0 && n <= (uint64_t)SIGRTMAX ? (int)n : -1;
+		return n <= (uint64_t)SIGRTMAX ? (int)n : -1; /* 0 asks whether it is there */
 	if (!strncasecmp(text, "SIG", 3))
 		text += 3;
 	int base = !strncasecmp(text, "RTMIN", 5)   ? SIGRTMIN

@@ -20,8 +20,8 @@ static int descend(char *dir, const char *below, struct err *e)
 	size_t len = strlen(dir);
 
 	if (strstr(below, ".."))
-		return err_set(e, ERR_USAGE, -EINVAL, "cgroup '%s' leads out of the container's",
-			       below);
+		return err_set(e, ERR_USAGE, -EINVAL,
+			       "bad sub cgroup path '%s': it leads out of the container's", below);
 	if (len + strlen(below) + 2 > CGROUP_PATH_MAX)
 		return err_set(e, ERR_USAGE, -ENAMETOOLONG, "cgroup '%s' is too long", below);
 	snprintf(dir + len, CGROUP_PATH_MAX - len, "/%s", below);

@@ -208,7 +208,9 @@ static int add_limits(const struct cgroup *cg, json_t *props, const struct spec_
 		add_u64(props, "BlockIOWeight", r->blkio_weight);
 	if (r->has & RES_PIDS)
 		add_u64(props, "TasksMax",
-			r->pids_limit > 0 ? (uint64_t)r->pids_limit : UINT64_MAX);
+			r->pids_limit < 0 ? UINT64_MAX
+			: r->pids_limit   ? (uint64_t)r->pids_limit
+					  : 1);
 	rc = add_set(props, "AllowedCPUs", r->cpuset_cpus, e);
 	if (!rc)
 		rc = add_set(props, "AllowedMemoryNodes", r->cpuset_mems, e);

@@ -108,10 +108,11 @@ static int check_empty(const struct cgroup *cg, const char *dir, struct err *e)
 	if (count)
 		return err_set(
 		    e, ERR_CT_STATE, -EBUSY,
-		    "the control group '%s' is not empty: it has %zu processes (first: %d)", dir,
+		    "container's cgroup is not empty: '%s' has %zu processes (first: %d)", dir,
 		    count, pids[0]);
 	if (cgroup_is_frozen(cg))
-		return err_set(e, ERR_CT_STATE, -EBUSY, "the control group '%s' is frozen", dir);
+		return err_set(e, ERR_CT_STATE, -EBUSY,
+			       "container's cgroup unexpectedly frozen: '%s'", dir);
 	return 0;
 }
 

@@ -189,9 +189,10 @@ static int set_pids(const struct cgroup *cg, const struct spec_resources *r, str
 
 	if (!dir)
 		return rc;
-	if (r->pids_limit <= 0)
+	if (r->pids_limit < 0)
 		return cg_set(e, dir, "pids.max", "max");
-	return cg_set(e, dir, "pids.max", "%lld", (long long)r->pids_limit);
+	/* 0 would not even let init in; 1 is what it can mean, as in runc. */
+	return cg_set(e, dir, "pids.max", "%lld", r->pids_limit ? (long long)r->pids_limit : 1);
 }
 
 static int set_rates(const char *dir, const char *file, const struct spec_blkio_list *l,
@@ -301,8 +302,10 @@ int cg_v1_limits(const struct cgroup *cg, const struct spec_resources *r, struct
 {
 	int rc =
 	    r->unified_count
-		? err_set(e, ERR_CG_UNAVAILABLE, -ENOTSUP,
-			  "linux.resources.unified needs a group in cgroup v2, and there is none")
+		? err_set(
+		      e, ERR_CG_UNAVAILABLE, -ENOTSUP,
+		      "invalid configuration: linux.resources.unified needs a group in cgroup v2, "
+		      "and there is none")
 		: set_cpuset(cg, r, e);
 
 	if (!rc)

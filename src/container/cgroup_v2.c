@@ -142,12 +142,12 @@ static int check_empty(const struct cgroup *cg, struct err *e)
 	int rc = cgroup_pids(cg, &pids, &count, e);
 
 	if (!rc && count)
-		rc =
-		    err_set(e, ERR_CT_STATE, -EBUSY,
-			    "the control group '%s' is not empty: it has %zu processes (first: %d)",
-			    cg->path, count, pids[0]);
+		rc = err_set(e, ERR_CT_STATE, -EBUSY,
+			     "container's cgroup is not empty: '%s' has %zu processes (first: %d)",
+			     cg->path, count, pids[0]);
 	if (!rc && cgroup_is_frozen(cg))
-		rc = err_set(e, ERR_CT_STATE, -EBUSY, "the control group '%s' is frozen", cg->path);
+		rc = err_set(e, ERR_CT_STATE, -EBUSY,
+			     "container's cgroup unexpectedly frozen: '%s'", cg->path);
 	return rc;
 }
 

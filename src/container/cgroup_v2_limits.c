@@ -57,7 +57,7 @@ static int set_pids(const char *dir, const struct spec_resources *r, struct err 
 
 	if (!(r->has & RES_PIDS))
 		return 0;
-	limit_text(text, r->pids_limit <= 0 ? -1 : r->pids_limit);
+	limit_text(text, r->pids_limit ? r->pids_limit : 1); /* 0 lets not even init in */
 	return cg_set(e, dir, "pids.max", "%s", text);
 }
 

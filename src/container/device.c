@@ -224,6 +224,14 @@ static int readonly_one(struct mount_env *env, const char *path, struct err *e)
 		  : 0;
 }
 
+static bool is_listed_before(char *const *list, char *const *p)
+{
+	for (; list < p; list++)
+		if (str_eq(*list, *p))
+			return true;
+	return false;
+}
+
 int mask_paths(struct mount_env *env, struct err *e)
 {
 	const struct spec *spec = env->s->spec;
@@ -233,6 +241,7 @@ int mask_paths(struct mount_env *env, struct err *e)
 	for (char **p = spec->readonly_paths; p && *p && !rc; p++)
 		rc = readonly_one(env, *p, e);
 	for (char **p = spec->masked_paths; p && *p && !rc; p++)
-		rc = mask_one(env, *p, &empty, e);
+		if (!is_listed_before(spec->masked_paths, p))
+			rc = mask_one(env, *p, &empty, e);
 	return rc;
 }

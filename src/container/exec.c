@@ -5,6 +5,7 @@
 #include "container/start.h"
 #include "container/sync.h"
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "os/path.h"
@@ -49,9 +50,12 @@ static int child(struct entry *x)
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	/* The container's processes see this one from setns on: they may not look inside. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	int rc = s->joined || cgroup_clone_fd(&s->c->cgroup) >= 0
-		     ? 0
-		     : cgroup_join_self(&s->c->cgroup, &e);
+	int rc = process_initial_affinity(s->process, &e);
+
+	if (!rc)
+		rc = s->joined || cgroup_clone_fd(&s->c->cgroup) >= 0
+			 ? 0
+			 : cgroup_join_self(&s->c->cgroup, &e);
 
 	if (!rc)
 		rc = join_all(x, &e);
@@ -195,6 +199,7 @@ static int start_process(struct entry *x, pid_t *pid, struct err *e)
 	s->sync = pair[0];
 	if (!rc)
 		rc = parent_serve(s, pid, true, e);
+	log_debug("Container '%s': exec is process %d", s->c->id, *pid);
 	if (!rc)
 		rc = write_pid_file(s->opts->pid_file, *pid, e);
 	if (!rc)
@@ -240,10 +245,14 @@ int container_exec(int root_fd, const char *id, const struct container_exec *x,
 		rc = container_spec(&c, &spec, e);
 	if (rc)
 		return rc;
-	struct entry entry = {
-	    .s = {.spec = spec, .process = x->process, .opts = o, .c = &c, .proc_fd = -1},
-	    .init_fd = -1,
-	    .root_fd = -1};
+	struct entry entry = {.s = {.is_exec = true,
+				    .spec = spec,
+				    .process = x->process,
+				    .opts = o,
+				    .c = &c,
+				    .proc_fd = -1},
+			      .init_fd = -1,
+			      .root_fd = -1};
 
 	rc = parent_prepare(&entry.s, root_fd, e);
 	if (!rc && !o->detach)

@@ -18,9 +18,8 @@
 /* What a hook prints on stderr is part of the error, up to this much. */
 #define HOOK_STDERR_MAX 400
 
-static void hook_child(const struct spec_hook *h, int in, int errors)
+static void hook_child(const struct spec_hook *h, char *const *env, int in, int errors)
 {
-	static char *const no_env[] = {NULL};
 	char *const path_only[] = {h->path, NULL};
 	sigset_t none;
 
@@ -32,7 +31,7 @@ static void hook_child(const struct spec_hook *h, int in, int errors)
 
 	if (null >= 0)
 		dup2(null, 1);
-	execve(h->path, h->args ? h->args : path_only, h->env ? h->env : no_env);
+	execve(h->path, h->args ? h->args : path_only, h->env ? h->env : env ? env : environ);
 	dprintf(2, "%s", strerror(errno));
 	_exit(127);
 }
@@ -93,7 +92,7 @@ static int hook_serve(int pidfd, int in, int errors, const char *state, int time
 	return 0;
 }
 
-static int hook_run(const struct spec_hook *h, const char *state, struct err *e)
+static int hook_run(const struct spec_hook *h, const char *state, char *const *env, struct err *e)
 {
 	int in[2], errors[2];
 	char said[HOOK_STDERR_MAX] = "";
@@ -110,7 +109,7 @@ static int hook_run(const struct spec_hook *h, const char *state, struct err *e)
 
 	if (pid == 0) {
 		signal(SIGPIPE, SIG_DFL);
-		hook_child(h, in[0], errors[1]);
+		hook_child(h, env, in[0], errors[1]);
 	}
 	close(in[0]);
 	close(errors[1]);
@@ -145,10 +144,10 @@ static int hook_run(const struct spec_hook *h, const char *state, struct err *e)
 }
 
 int hooks_run(const struct spec_hook_list *hooks, const char *name, const char *state_json,
-	      struct err *e)
+	      char *const *env, struct err *e)
 {
 	for (size_t i = 0; i < hooks->count; i++)
-		if (hook_run(&hooks->v[i], state_json, e))
+		if (hook_run(&hooks->v[i], state_json, env, e))
 			return err_prefix(e, "error running %s hook #%zu: ", name, i);
 	return 0;
 }

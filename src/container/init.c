@@ -3,6 +3,7 @@
 #include "container/start.h"
 #include "container/sync.h"
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "os/path.h"
@@ -142,6 +143,21 @@ int init_prepare_process(struct start *s, char **ret_file, struct err *e)
 	return rc;
 }
 
+/* It may wait for long: nothing of the host stays open but what the start needs. */
+static void close_for_wait(struct start *s)
+{
+	int keep[2] = {s->proc_fd, s->fifo_fd};
+
+	if (keep[0] > keep[1]) {
+		keep[0] = s->fifo_fd;
+		keep[1] = s->proc_fd;
+	}
+	s->sync = -1;
+	s->c->dir_fd = s->c->cgroup.fd = -1;
+	log_to(NULL, NULL, LOG_LVL_ERROR); /* the log's descriptor goes as well */
+	fd_close_from(3 + s->preserve_fds, keep, 2);
+}
+
 /* Waits for `start`: its opening of the fifo for reading lets our opening for writing return. */
 static int wait_for_start(struct start *s, int *ret_fifo, struct err *e)
 {
@@ -151,8 +167,7 @@ static int wait_for_start(struct start *s, int *ret_fifo, struct err *e)
 		return rc;
 	if (s->fifo_fd < 0)
 		return sync_wait_go(s->sync, e); /* the state is written, hooks have run */
-	close(s->sync);
-	s->sync = -1;
+	close_for_wait(s);
 	int fd = fd_reopen(s->proc_fd, s->fifo_fd, O_WRONLY);
 
 	if (fd < 0)
@@ -171,7 +186,7 @@ static int run_start_hooks(struct start *s, struct err *e)
 	_free_ char *text = json_dumps(state, JSON_COMPACT);
 
 	json_decref(state);
-	return hooks_run(hooks, "startContainer", text, e);
+	return hooks_run(hooks, "startContainer", text, s->process->env, e);
 }
 
 int init_main(struct start *s)
@@ -186,18 +201,15 @@ int init_main(struct start *s)
 
 	if (!rc)
 		rc = init_prepare_process(s, &file, &e);
-	/* As late as can be; but a listener must be handed over while the parent is there. */
-	bool late_filter = !rc && s->process->no_new_privileges && s->spec->seccomp.present;
-
-	if (late_filter && s->filter.has_notify)
+	/* The filter holds for startContainer hooks as well, and its listener must be handed over
+	 * while the parent is there. */
+	if (!rc && s->process->no_new_privileges)
 		rc = process_seccomp(s, &e);
 	prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	if (!rc)
 		rc = wait_for_start(s, &fifo, &e);
 	if (!rc)
 		rc = run_start_hooks(s, &e);
-	if (!rc && late_filter && !s->filter.has_notify)
-		rc = process_seccomp(s, &e);
 	if (!rc)
 		process_exec(s, file, &e);
 	/* Whoever waits hears of it: the parent, or `start` at the other end of the fifo. */

@@ -43,7 +43,7 @@ static void run_poststop(const struct container *c, const struct spec *spec)
 	for (size_t i = 0; i < spec->hooks.poststop.count; i++) {
 		struct spec_hook_list one = {&spec->hooks.poststop.v[i], 1};
 
-		if (hooks_run(&one, "poststop", text, &e))
+		if (hooks_run(&one, "poststop", text, NULL, &e))
 			log_warn("%s", e.msg);
 	}
 }
@@ -169,6 +169,13 @@ static int move_net_devices(struct start *s, pid_t pid, struct err *e)
 		      : netdev_move(s->spec, ns, e);
 }
 
+static int send_go(const struct start *s, struct err *e)
+{
+	int rc = sync_send(s->sync, SYNC_GO, 0, e);
+
+	return rc == -EPIPE ? 0 : rc; /* it has ended, and its last message says why */
+}
+
 /* Clones init. What it is to find is on record before, or it dies with us: PR_SET_PDEATHSIG. */
 static int clone_init(struct start *s, pid_t *ret_pid, struct err *e)
 {
@@ -187,6 +194,7 @@ static int clone_init(struct start *s, pid_t *ret_pid, struct err *e)
 		return rc;
 	c->init.pid = *ret_pid;
 	rc = proc_stat(*ret_pid, &c->init.start, &state);
+	log_debug("Container '%s': init is process %d", c->id, *ret_pid);
 	return rc ? err_set(e, ERR_SYS, rc, "container init is gone") : 0;
 }
 
@@ -221,8 +229,7 @@ static int start_beside_group(struct start *s, const char *text, size_t len, pid
 		rc = parent_create_cgroup(s, 0, e);
 	if (rc)
 		return rc;
-	rc = sync_send(s->sync, SYNC_GO, 0, e);
-	return rc == -EPIPE ? 0 : rc; /* it has ended, and its last message says why */
+	return send_go(s, e);
 }
 
 /* Will init get from its clone to its program without a word from us? Then it may start when it is
@@ -353,7 +360,7 @@ static int run_poststart(struct container *c, const struct spec *spec, struct er
 	_free_ char *text = json_dumps(state, JSON_COMPACT);
 
 	json_decref(state);
-	return hooks_run(&spec->hooks.poststart, "poststart", text, e);
+	return hooks_run(&spec->hooks.poststart, "poststart", text, NULL, e);
 }
 
 int container_start(int root_fd, const char *id, struct err *e)
@@ -418,7 +425,7 @@ int container_run(int root_fd, const char *id, const struct spec *spec, const ch
 	if (!rc && notify_fd < -1)
 		rc = notify_fd;
 	if (!rc)
-		rc = sync_send(s.sync, SYNC_GO, 0, e);
+		rc = send_go(&s, e);
 	if (!rc)
 		rc = finish(&c, e); /* while init executes the program */
 	if (!rc)
@@ -445,6 +452,14 @@ int container_run(int root_fd, const char *id, const struct spec *spec, const ch
 
 /* --- kill, delete --- */
 
+static bool has_processes(const struct cgroup *cg)
+{
+	_free_ pid_t *pids = NULL;
+	size_t n = 0;
+
+	return cgroup_exists(cg) && cgroup_pids(cg, &pids, &n, NULL) == 0 && n;
+}
+
 int container_kill(int root_fd, const char *id, int sig, bool all, struct err *e)
 {
 	_container_ struct container c = {.dir_fd = -1, .cgroup.fd = -1};
@@ -456,11 +471,11 @@ int container_kill(int root_fd, const char *id, int sig, bool all, struct err *e
 
 	if (all)
 		return cgroup_kill(&c.cgroup, sig, e);
+	/* Without a pid namespace of its own the others would outlive, or have outlived, init. */
+	if (sig == SIGKILL && !c.own_pid_ns && has_processes(&c.cgroup))
+		return cgroup_kill(&c.cgroup, sig, e);
 	if (st == CONTAINER_STOPPED)
 		return err_set(e, ERR_CT_STATE, -ESRCH, "container not running");
-	/* Without a pid namespace of its own the others would outlive their init. */
-	if (sig == SIGKILL && !c.own_pid_ns)
-		return cgroup_kill(&c.cgroup, sig, e);
 	_close_ int pidfd = proc_pidfd(c.init.pid, c.init.start);
 
 	if (pidfd < 0)

@@ -254,10 +254,9 @@ static int open_plain_dir(int rootfd, const char *path, struct err *e)
 		return err_set(e, ERR_CT_MOUNT, rc, "%s", strerror(-rc));
 	int fd = path_open(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
 
-	return fd < 0
-		   ? err_set(e, ERR_CT_MOUNT, fd,
-			     "must be mounted on an ordinary directory, not on a symlink or file")
-		   : fd;
+	return fd < 0 ? err_set(e, ERR_CT_MOUNT, fd,
+				"must be mounted on ordinary directory, not on a symlink or file")
+		      : fd;
 }
 
 static int open_target(struct mount_env *env, const struct spec_mount *m, bool dir, struct err *e)
@@ -375,6 +374,24 @@ static bool is_pseudo(const char *type)
 	return str_eq(type, "proc") || str_eq(type, "sysfs");
 }
 
+/* A tmpfs without mode= has that of the directory that it covers; 1777, the kernel's own, where
+ * there is none. */
+static bool inherited_mode(struct mount_env *env, const struct spec_mount *m,
+			   const char *const *options, char *out, size_t size)
+{
+	struct stat st;
+
+	for (; *options; options++)
+		if (str_after(*options, "mode="))
+			return false;
+	_close_ int dir = root_open(env->rootfd, m->destination, O_PATH | O_DIRECTORY);
+
+	if (dir < 0 || fstat(dir, &st) < 0)
+		return false;
+	snprintf(out, size, "mode=%o", st.st_mode & 07777);
+	return true;
+}
+
 static int mount_filesystem(struct mount_env *env, const struct spec_mount *m, struct err *e)
 {
 	enum { OPTIONS_MAX = 128 };
@@ -382,8 +399,13 @@ static int mount_filesystem(struct mount_env *env, const struct spec_mount *m, s
 	char context[1024];
 	_free_ char *data = m->data ? mem_strdup(m->data) : NULL;
 	size_t n = fs_options(env->s, m, data, options, OPTIONS_MAX, context, sizeof(context));
-	bool legacy = false;
+	bool legacy = false, tmpfs = str_eq(m->type, "tmpfs");
+	char mode[16];
 
+	if (tmpfs && n < OPTIONS_MAX && inherited_mode(env, m, options, mode, sizeof(mode))) {
+		options[n++] = mode;
+		options[n] = NULL;
+	}
 	for (size_t i = 0; i < n; i++)
 		legacy |= strlen(options[i]) > FSCONFIG_VALUE_MAX;
 	_close_ int target = is_pseudo(m->type) ? open_plain_dir(env->rootfd, m->destination, e)
@@ -393,7 +415,7 @@ static int mount_filesystem(struct mount_env *env, const struct spec_mount *m, s
 		return target;
 	/* A tmpfs or /dev becomes read-only when everything below it has been made: mount_finish().
 	 */
-	bool late = m->attr_set & MOUNT_ATTR_RDONLY && str_eq(m->type, "tmpfs");
+	bool late = m->attr_set & MOUNT_ATTR_RDONLY && tmpfs;
 	uint64_t set = late ? m->attr_set & ~(uint64_t)MOUNT_ATTR_RDONLY : m->attr_set;
 	_close_ int tree = legacy ? mount_legacy(env, m, target, e)
 				  : mount_fs(m->type, m->source, options, legacy ? 0 : set, e);
@@ -402,7 +424,7 @@ static int mount_filesystem(struct mount_env *env, const struct spec_mount *m, s
 		return tree;
 	int rc = 0;
 
-	if (m->tmpcopyup && str_eq(m->type, "tmpfs")) {
+	if (m->tmpcopyup && tmpfs) {
 		rc = copy_up(env, m, tree, e);
 		if (rc)
 			return rc;

@@ -114,6 +114,8 @@ static int write_time_offsets(const struct start *s, struct err *e)
 		n += snprintf(text + n, sizeof(text) - (size_t)n, "boottime %lld %u\n",
 			      (long long)s->spec->time_boottime.secs,
 			      s->spec->time_boottime.nanosecs);
+	/* A change of ids has made /proc/self root's, and not this namespace's root. */
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	int rc = path_write(s->proc_fd, "self/timens_offsets", text, (size_t)n);
 
 	return rc ? err_set(e, ERR_SYS, rc, "time offsets: %s", strerror(-rc)) : 0;

@@ -136,9 +136,9 @@ static int run_runtime_hooks(struct start *s, struct err *e)
 	_free_ char *text = json_dumps(state, JSON_COMPACT);
 
 	json_decref(state);
-	int rc = hooks_run(&h->prestart, "prestart", text, e);
+	int rc = hooks_run(&h->prestart, "prestart", text, NULL, e);
 
-	return rc ? rc : hooks_run(&h->create_runtime, "createRuntime", text, e);
+	return rc ? rc : hooks_run(&h->create_runtime, "createRuntime", text, NULL, e);
 }
 
 /* config-linux.md "The Container Process State": what the seccomp agent is told. */
@@ -152,8 +152,10 @@ static int pass_listener(struct start *s, pid_t pid, int number, struct err *e)
 		return err_sys(e, ERR_SECCOMP, "seccomp listener");
 	_close_ int sock = parent_connect(sc->listener_path, e);
 
-	if (sock < 0)
+	if (sock < 0) {
+		err_prefix(e, "failed to connect with seccomp agent: ");
 		return sock;
+	}
 	json_t *fds = json_array();
 
 	json_array_append_new(fds, json_string("seccompFd"));

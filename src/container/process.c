@@ -6,6 +6,7 @@
 #include "container/sync.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "os/caps.h"
@@ -114,6 +115,28 @@ static int set_affinity(const char *list, struct err *e)
 		   : 0;
 }
 
+/* The caller may be pinned to a CPU; the container is where its cpuset is, unless exec was told
+ * otherwise. */
+static int settle_affinity(const struct start *s, struct err *e)
+{
+	const struct spec_process *p = s->process;
+	cpu_set_t all[8];
+
+	if (s->is_exec && p->cpu_affinity_final)
+		return set_affinity(p->cpu_affinity_final, e);
+	if (s->is_exec && p->cpu_affinity_initial)
+		return 0;
+	memset(all, 0xff, sizeof(all));
+	/* EINVAL: none of the set is there, which cannot be; a filter may refuse the call. */
+	sched_setaffinity(0, sizeof(all), all);
+	return 0;
+}
+
+int process_initial_affinity(const struct spec_process *p, struct err *e)
+{
+	return set_affinity(p->cpu_affinity_initial, e);
+}
+
 static int set_scheduler(const struct spec_scheduler *sc, struct err *e)
 {
 	struct scheduler_attr a = {.size = sizeof(a),
@@ -187,7 +210,7 @@ int process_attributes(struct start *s, struct err *e)
 	if (!rc)
 		rc = set_memory_policy(s->spec, e);
 	if (!rc)
-		rc = set_affinity(p->cpu_affinity_final, e);
+		rc = settle_affinity(s, e);
 	return rc;
 }
 
@@ -244,7 +267,15 @@ static int set_caps(const struct spec_caps *caps, struct err *e)
 
 	if (rc)
 		return err_set(e, ERR_SYS, rc, "capabilities: %s", strerror(-rc));
-	caps_ambient(caps->ambient & caps->permitted & caps->inheritable & can);
+	caps_clear_ambient();
+	for (int cap = 0; cap <= caps_last(); cap++) {
+		if (!(caps->ambient >> cap & 1))
+			continue;
+		rc = caps_raise_ambient(cap);
+		if (rc)
+			log_warn("can't raise ambient capability %s: %s", spec_cap_name(cap),
+				 strerror(-rc));
+	}
 	return 0;
 }
 
@@ -324,6 +355,15 @@ static char *passwd_home(uid_t uid)
 	return NULL;
 }
 
+/* Go's spelling, by which podman and dockerd tell a missing program (127) from one that may not be
+ * executed (126). */
+static const char *reason(int rc)
+{
+	return rc == -ENOENT   ? "no such file or directory"
+	       : rc == -EACCES ? "permission denied"
+			       : strerror(-rc);
+}
+
 /* As the shell does it: a name with a slash is a path; others are searched in PATH of the
  * container's environment. */
 static int find_program(const char *name, const char *path, char **ret, struct err *e)
@@ -342,7 +382,7 @@ static int find_program(const char *name, const char *path, char **ret, struct e
 			rc = path_access(AT_FDCWD, name, X_OK);
 		if (rc)
 			return err_set(e, ERR_CT_EXEC, rc, "exec: \"%s\": stat %s: %s", name, name,
-				       rc == -ENOENT ? "no such file or directory" : strerror(-rc));
+				       reason(rc));
 		*ret = mem_strdup(name);
 		return 0;
 	}
@@ -404,6 +444,8 @@ void process_exec(struct start *s, const char *file, struct err *e)
 		size_t name = strcspn(p->env[i], "=");
 		bool again = false;
 
+		if (str_eq(p->env[i], "HOME="))
+			continue; /* empty is as good as not given: below */
 		for (size_t k = i + 1; k < n && !again; k++)
 			again = !strncmp(p->env[i], p->env[k], name) && p->env[k][name] == '=';
 		if (!again)
@@ -427,5 +469,7 @@ void process_exec(struct start *s, const char *file, struct err *e)
 	sigprocmask(SIG_SETMASK, &s->saved_mask, NULL);
 	fd_cloexec_from(3 + s->preserve_fds);
 	execve(file, p->args, env);
-	err_sys(e, ERR_CT_EXEC, "exec %s", file);
+	int rc = -errno;
+
+	err_set(e, ERR_CT_EXEC, rc, "exec %s: %s", file, reason(rc));
 }

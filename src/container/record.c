@@ -278,11 +278,11 @@ const char *container_status_name(enum container_status s)
 
 json_t *container_state_json(const struct container *c, enum container_status s)
 {
-	json_t *j = json_pack("{s:s, s:s, s:s}", "ociVersion", SPEC_VERSION, "id", c->id, "status",
-			      container_status_name(s));
+	json_t *j = json_pack("{s:s, s:s}", "ociVersion", SPEC_VERSION, "id", c->id);
 
 	/* runtime.md "State": pid is required unless the container has stopped. */
 	json_object_set_new(j, "pid", json_integer(s == CONTAINER_STOPPED ? 0 : c->init.pid));
+	json_object_set_new(j, "status", json_string(container_status_name(s)));
 	json_object_set_new(j, "bundle", json_string(c->bundle ? c->bundle : ""));
 	if (c->annotations && json_object_size(c->annotations))
 		json_object_set(j, "annotations", c->annotations);

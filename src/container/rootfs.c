@@ -3,6 +3,7 @@
  * is needed of them is opened before. */
 #include "container/start.h"
 #include "container/sync.h"
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -138,9 +139,41 @@ static int open_null(struct err *e)
 	return STEAL_FD(fd);
 }
 
-/* Where pivot_root(2) is impossible, because the host's root is the initramfs: `--no-pivot`. */
-static int move_root(int rootfd)
+/* The host's own proc and sysfs stay reachable for the kernel's check of what a container may mount
+ * (a full one must be visible already), so they go: else the container could mount a procfs without
+ * masks. */
+static int drop_host_pseudo(const char *rootfs)
 {
+	enum { MOUNTINFO_MAX = 64 << 20 };
+	_buf_ struct buf text = {0};
+	size_t len = strlen(rootfs);
+	int rc = path_read(AT_FDCWD, "/proc/self/mountinfo", &text, MOUNTINFO_MAX);
+
+	if (rc)
+		return rc;
+	for (char *save, *line = strtok_r(text.s, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		char point[PATH_MAX];
+		const char *type = strstr(line, " - ");
+
+		if (sscanf(line, "%*s %*s %*s %*s %4095s", point) != 1 || !type ||
+		    !(str_after(type, " - proc ") || str_after(type, " - sysfs ")))
+			continue;
+		if (!strncmp(point, rootfs, len) && (point[len] == '/' || !point[len]))
+			continue;
+		if (umount2(point, MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT)
+			return -errno; /* EINVAL: gone with one above it */
+	}
+	return 0;
+}
+
+/* Where pivot_root(2) is impossible, because the host's root is the initramfs: `--no-pivot`. */
+static int move_root(int rootfd, const char *rootfs)
+{
+	int rc = drop_host_pseudo(rootfs);
+
+	if (rc)
+		return rc;
 	if (fchdir(rootfd) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
 	    chdir("/") < 0)
 		return -errno;
@@ -149,13 +182,15 @@ static int move_root(int rootfd)
 
 static int pivot(int rootfd)
 {
+	_close_ int old = path_open(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
+
 	/* pivot_root(".", "."): the old root lands on top of the new one and is taken off from
 	 * there; no directory of the container is needed for it (pivot_root(2), NOTES). */
-	if (fchdir(rootfd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+	if (old < 0 || fchdir(rootfd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
 		return -errno;
 	/* Nothing that happens to the old tree now may reach the host. */
-	if (mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0 || umount2(".", MNT_DETACH) < 0 ||
-	    chdir("/") < 0)
+	if (fchdir(old) < 0 || mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0 ||
+	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		return -errno;
 	return 0;
 }
@@ -183,7 +218,7 @@ static int run_hooks(struct start *s, struct err *e)
 	_free_ char *text = json_dumps(state, JSON_COMPACT);
 
 	json_decref(state);
-	return hooks_run(&h->create_container, "createContainer", text, e);
+	return hooks_run(&h->create_container, "createContainer", text, NULL, e);
 }
 
 /* The parent's descriptor is of the parent's mount namespace, where this one may clone nothing: the
@@ -269,13 +304,14 @@ int rootfs_setup(struct start *s, struct err *e)
 	if (!spec->ns[SPEC_NS_MOUNT].present || spec->ns[SPEC_NS_MOUNT].path) {
 		_free_ char *path = rootfs_path(spec);
 		_close_ int root = path_open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
+		_close_ int host = path_open(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
 		int rc = root < 0 ? root : init_join_late_group(s, e);
 
 		if (!rc)
 			rc = run_hooks(s, e);
 
 		if (!rc)
-			rc = console_setup(s, root, false, e);
+			rc = console_setup(s, host, false, e);
 		if (!rc && !spec->ns[SPEC_NS_MOUNT].path)
 			rc = plain_chroot(root);
 		return rc && !e->rc ? err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s",
@@ -293,6 +329,9 @@ int rootfs_setup(struct start *s, struct err *e)
 	struct mount_env env = {.s = s, .rootfd = root, .null_fd = null_fd};
 	int rc = fill_root(&env, e);
 
+	/* createContainer hooks start in the root file system, as under runc. */
+	if (!rc && fchdir(root) < 0)
+		rc = err_sys(e, ERR_CT_ROOTFS, "root file system");
 	if (!rc)
 		rc = run_hooks(s, e);
 	if (!rc)
@@ -308,7 +347,7 @@ int rootfs_setup(struct start *s, struct err *e)
 	if (rc)
 		return err_set(e, ERR_CT_ROOTFS, rc,
 			       "root file system cannot be made read-only: %s", strerror(-rc));
-	rc = s->opts->no_pivot ? move_root(root) : pivot(root);
+	rc = s->opts->no_pivot ? move_root(root, s->c->rootfs) : pivot(root);
 	if (rc)
 		return err_set(e, ERR_CT_ROOTFS, rc,
 			       "the root file system cannot become the root: %s", strerror(-rc));

@@ -228,8 +228,9 @@ static int check_notify(const struct spec_seccomp *s, struct err *e)
 	for (size_t i = 0; i < s->rules_count; i++)
 		for (char **name = s->rules[i].names; *name; name++)
 			if (s->rules[i].action == SCMP_ACT_NOTIFY && str_eq(*name, "write"))
-				return err_set(e, ERR_SECCOMP, -EINVAL,
-					       "SCMP_ACT_NOTIFY cannot be used for write(2)");
+				return err_set(
+				    e, ERR_SECCOMP, -EINVAL,
+				    "SCMP_ACT_NOTIFY cannot be used for the write syscall");
 	return 0;
 }
 

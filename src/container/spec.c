@@ -256,9 +256,30 @@ static int parse(const char *doc, const struct spec_field *f, const char *text, 
 	return rc;
 }
 
+/* A destination that is given as a path of the host, through the root file system, means the place
+ * inside it: runc takes both, and so do its callers. */
+static void strip_root(struct spec *s)
+{
+	bool absolute = s->root_path && s->root_path[0] == '/';
+	_free_ char *root = mem_printf("%s%s%s", absolute ? "" : s->bundle, absolute ? "" : "/",
+				       s->root_path ? s->root_path : "");
+	size_t len = strlen(root);
+
+	for (size_t i = 0; i < s->mounts_count && len > 1; i++) {
+		char *d = s->mounts[i].destination;
+
+		if (!strncmp(d, root, len) && d[len] == '/')
+			s->mounts[i].destination = d + len;
+	}
+}
+
 int spec_parse(const char *text, size_t len, const char *bundle, struct spec **ret, struct err *e)
 {
-	return parse("config.json", &top_field, text, len, bundle, ret, e);
+	int rc = parse("config.json", &top_field, text, len, bundle, ret, e);
+
+	if (!rc)
+		strip_root(*ret);
+	return rc;
 }
 
 int spec_parse_process(const char *text, size_t len, struct spec **ret, struct err *e)

@@ -225,7 +225,7 @@ static int read_ioprio(struct spec_reader *r, const struct spec_at *at, const js
 	} io = {0};
 	static const struct spec_field fields[] = {
 	    {"class", K_NAME, .size = 4, .names = ioprio_classes, .required = true},
-	    {"priority", K_INT, .off = 4, .size = 4, .min = 0, .max = 7, .required = true},
+	    {"priority", K_INT, .off = 4, .size = 4, .min = 0, .max = 7},
 	    {},
 	};
 	static const struct spec_object object = {fields};

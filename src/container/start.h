@@ -33,6 +33,7 @@ struct start {
 	bool rootless;     /* the caller is no root of the initial user namespace */
 	/* The control groups are made while init makes its mounts; it joins them when it is
 	 * told to. Only v1: a v2 group is made first, because init is born in it. */
+	bool is_exec;
 	bool late_group;
 	bool asks_nothing;          /* attached or detached run: init is told to start in advance */
 	bool joined;                /* already in its control groups */
@@ -102,8 +103,9 @@ int console_send(int sock, int master, struct err *e);
 int console_fix_stdio_owner(const struct start *s, struct err *e);
 
 /* hooks.c */
+/* env: of hooks that name none; NULL: the caller's own. */
 int hooks_run(const struct spec_hook_list *hooks, const char *name, const char *state_json,
-	      struct err *e);
+	      char *const *env, struct err *e);
 
 /* notify.c */
 int notify_prepare(struct start *s,
@@ -119,6 +121,7 @@ int netdev_move(const struct spec *spec, int netns_fd, struct err *e);
 /* process.c: what the user's process gets just before execve(2); init and exec share it */
 int process_limits(int proc_fd, pid_t pid, const struct spec_process *p, struct err *e);
 int process_oom(int proc_fd, pid_t pid, const struct spec_process *p, struct err *e);
+int process_initial_affinity(const struct spec_process *p, struct err *e);
 int process_attributes(struct start *s, struct err *e);
 int process_credentials(struct start *s, struct err *e);
 int process_resolve(struct start *s, char **ret_file, struct err *e);

@@ -52,17 +52,14 @@ int caps_bound(uint64_t keep)
 	return 0;
 }
 
-int caps_ambient(uint64_t mask)
+int caps_clear_ambient(void)
 {
-	int rc = 0;
+	return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ? -errno : 0;
+}
 
-	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
-		return -errno;
-	for (int cap = 0; cap < 64; cap++)
-		if (mask >> cap & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0 &&
-		    !rc)
-			rc = -errno;
-	return rc;
+int caps_raise_ambient(int cap)
+{
+	return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0 ? -errno : 0;
 }
 
 bool caps_have(int cap)

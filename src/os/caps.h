@@ -14,9 +14,9 @@ int caps_get(uint64_t *ret_effective, uint64_t *ret_permitted, uint64_t *ret_inh
 int caps_set(uint64_t effective, uint64_t permitted, uint64_t inheritable);
 /* Drops every capability that is not in keep from the bounding set. Needs CAP_SETPCAP. */
 int caps_bound(uint64_t keep);
-/* Clears the ambient set, then raises each of mask; must be permitted and inheritable. Returns the
- * first error. */
-int caps_ambient(uint64_t mask);
+int caps_clear_ambient(void);
+/* One capability, which must be permitted and inheritable. */
+int caps_raise_ambient(int cap);
 bool caps_have(int cap);
 
 #endif

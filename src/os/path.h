@@ -29,8 +29,7 @@ int path_stat(int dirfd, const char *path, struct stat *ret_st); /* follows syml
 int path_lstat(int dirfd, const char *path,
 	       struct stat *ret_st); /* path "" with a dirfd: the fd itself */
 bool path_exists(int dirfd, const char *path);
-/* As access(2), by the real ids: faccessat2(2), which takes the effective ones, is refused by many
- * system call filters. */
+/* By the effective ids; where a system call filter hides faccessat2(2), by the mode bits alone. */
 int path_access(int dirfd, const char *path, int mode);
 int path_mkdir(int dirfd, const char *path, mode_t mode);
 /* mkdir -p: every missing component with mode; an existing directory is success. */

@@ -71,13 +71,14 @@ common_teardown() {
 
 # leftovers: what this test's containers left on the host, one a line.
 leftovers() {
-	local p
+	local f pid
 	grep -F "$BATS_TEST_TMPDIR" /proc/self/mountinfo | awk '{ print "mount " $5 }'
 	find /sys/fs/cgroup -type d -path "*/viv-test/$ID*" 2>/dev/null | sed 's/^/cgroup /'
-	for p in /proc/[0-9]*; do
+	for f in $(grep -ls "/viv-test/$ID" /proc/[0-9]*/cgroup 2>/dev/null); do
+		pid=${f//[^0-9]/}
 		# A zombie that only waits for the machine's init is none of ours.
-		grep -qsP '^(State:\tZ|PPid:\t1$)' "$p/status" && [[ ! $(tr -d '\0' <"$p/cmdline") ]] && continue
-		if grep -qs "/viv-test/$ID" "$p/cgroup"; then echo "process ${p#/proc/} $(tr '\0' ' ' <"$p/cmdline")"; fi
+		grep -qsP '^State:\t[ZX]' "/proc/$pid/status" && grep -qsP '^PPid:\t1$' "/proc/$pid/status" && continue
+		[[ ! -d /proc/$pid ]] || echo "process $pid $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")"
 	done
 	find "$ROOT" -mindepth 1 -maxdepth 1 -not -name '.*' -not -name 'cache*' 2>/dev/null | sed 's/^/file /'
 }
