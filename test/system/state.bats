@@ -147,8 +147,9 @@ syncs() {
 @test "what is acknowledged was synced, and reading syncs nothing" {
 	ctl put a 1
 	[[ $(syncs get a) -eq 0 ]]
-	[[ $(syncs put a 2) -eq 1 ]]
-	[[ $(syncs incr n 3) -eq 3 ]]
+	# The first change after opening also syncs the directory, for the log's name.
+	[[ $(syncs put a 2) -eq 2 ]]
+	[[ $(syncs incr n 10) -eq 11 ]]
 }
 
 @test "kill -9 at every system call loses nothing acknowledged" {
