@@ -239,6 +239,7 @@ syncs() {
 }
 
 @test "a damaged store is said to be damaged, with what to do" {
+	needs_tool sqlite3
 	local f
 	ctl work 20 >/dev/null
 	ctl verify 20
