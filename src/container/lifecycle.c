@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "os/path.h"
+#include "os/pidfd.h"
 #include "os/proc.h"
 
 #include <errno.h>
@@ -22,7 +23,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define KILL_WAIT_MS 10000
+#define KILL_WAIT_MS    10000
+#define DELETE_GRACE_MS 100
 
 void container_isolate_fds(int preserve)
 {
@@ -504,6 +506,22 @@ static int kill_and_wait(struct container *c, struct err *e)
 	return 0;
 }
 
+static void kill_process(const struct container_proc *p)
+{
+	_close_ int pidfd = proc_pidfd(p->pid, p->start);
+
+	if (pidfd >= 0)
+		pidfd_kill(pidfd, SIGKILL);
+}
+
+/* A signal was sent a moment ago, perhaps: `kill` does not wait, so `delete` does, a little. */
+static bool ends_soon(const struct container *c)
+{
+	_close_ int pidfd = proc_pidfd(c->init.pid, c->init.start);
+
+	return pidfd < 0 || proc_wait_pidfd(pidfd, DELETE_GRACE_MS) == 0;
+}
+
 int container_delete(int root_fd, const char *id, bool force, struct err *e)
 {
 	_container_ struct container c = {.dir_fd = -1, .cgroup.fd = -1};
@@ -518,8 +536,10 @@ int container_delete(int root_fd, const char *id, bool force, struct err *e)
 		return rc;
 	enum container_status st = container_status(&c);
 
-	if (st == CONTAINER_CREATING && force && proc_alive(c.creator.pid, c.creator.start))
-		kill(c.creator.pid, SIGKILL); /* its child dies with it */
+	if (st == CONTAINER_CREATING && force)
+		kill_process(&c.creator); /* its child dies with it */
+	if (st == CONTAINER_RUNNING && !force && ends_soon(&c))
+		st = CONTAINER_STOPPED;
 	if (st != CONTAINER_STOPPED && st != CONTAINER_CREATED && !force)
 		return err_set(e, ERR_CT_STATE, -EBUSY,
 			       "cannot delete container %s that is not stopped: %s", id,

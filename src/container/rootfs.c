@@ -301,7 +301,7 @@ int rootfs_setup(struct start *s, struct err *e)
 {
 	const struct spec *spec = s->spec;
 
-	if (!spec->ns[SPEC_NS_MOUNT].present || spec->ns[SPEC_NS_MOUNT].path) {
+	if (!spec->ns[SPEC_NS_MOUNT].present) {
 		_free_ char *path = rootfs_path(spec);
 		_close_ int root = path_open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
 		_close_ int host = path_open(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0);
@@ -312,7 +312,7 @@ int rootfs_setup(struct start *s, struct err *e)
 
 		if (!rc)
 			rc = console_setup(s, host, false, e);
-		if (!rc && !spec->ns[SPEC_NS_MOUNT].path)
+		if (!rc)
 			rc = plain_chroot(root);
 		return rc && !e->rc ? err_set(e, ERR_CT_ROOTFS, rc, "root file system '%s': %s",
 					      path, strerror(-rc))
