@@ -88,7 +88,7 @@ static void add_env(struct spec *s, char *const *more)
 	p->env = env;
 }
 
-/* runc's --cap: bounding, effective and permitted; an ambient one would need an inheritable one. */
+/* runc's --cap: bounding, effective and permitted; ambient where it is inheritable already. */
 static int add_caps(struct spec_process *p, char *const *names, struct err *e)
 {
 	for (; *names; names++) {
@@ -102,6 +102,8 @@ static int add_caps(struct spec_process *p, char *const *names, struct err *e)
 		p->caps.bounding |= bit;
 		p->caps.effective |= bit;
 		p->caps.permitted |= bit;
+		if (p->caps.inheritable & bit)
+			p->caps.ambient |= bit;
 	}
 	return 0;
 }

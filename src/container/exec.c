@@ -77,7 +77,7 @@ static int child(struct entry *x)
 	if (!rc)
 		rc = sync_ask(s->sync, SYNC_READY, 0, &e);
 	if (!rc)
-		process_exec(s, file, &e);
+		process_exec(s, file, process_environment(s), &e);
 	sync_send_err(s->sync, &e);
 	return 1;
 }

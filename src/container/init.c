@@ -176,7 +176,7 @@ static int wait_for_start(struct start *s, int *ret_fifo, struct err *e)
 	return 0;
 }
 
-static int run_start_hooks(struct start *s, struct err *e)
+static int run_start_hooks(struct start *s, char *const *env, struct err *e)
 {
 	const struct spec_hook_list *hooks = &s->spec->hooks.start_container;
 
@@ -186,7 +186,7 @@ static int run_start_hooks(struct start *s, struct err *e)
 	_free_ char *text = json_dumps(state, JSON_COMPACT);
 
 	json_decref(state);
-	return hooks_run(hooks, "startContainer", text, s->process->env, e);
+	return hooks_run(hooks, "startContainer", text, env, e);
 }
 
 int init_main(struct start *s)
@@ -206,12 +206,14 @@ int init_main(struct start *s)
 	if (!rc && s->process->no_new_privileges)
 		rc = process_seccomp(s, &e);
 	prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	char **env = rc ? NULL : process_environment(s);
+
 	if (!rc)
 		rc = wait_for_start(s, &fifo, &e);
 	if (!rc)
-		rc = run_start_hooks(s, &e);
+		rc = run_start_hooks(s, env, &e);
 	if (!rc)
-		process_exec(s, file, &e);
+		process_exec(s, file, env, &e);
 	/* Whoever waits hears of it: the parent, or `start` at the other end of the fifo. */
 	if (s->sync >= 0)
 		sync_send_err(s->sync, &e);

@@ -428,7 +428,7 @@ int process_seccomp(struct start *s, struct err *e)
 	return rc;
 }
 
-void process_exec(struct start *s, const char *file, struct err *e)
+char **process_environment(const struct start *s)
 {
 	const struct spec_process *p = s->process;
 	size_t n = 0;
@@ -466,9 +466,14 @@ void process_exec(struct start *s, const char *file, struct err *e)
 		env[kept++] = mem_strdup("LISTEN_PID=1");
 		env[kept] = NULL;
 	}
+	return env;
+}
+
+void process_exec(struct start *s, const char *file, char *const *env, struct err *e)
+{
 	sigprocmask(SIG_SETMASK, &s->saved_mask, NULL);
 	fd_cloexec_from(3 + s->preserve_fds);
-	execve(file, p->args, env);
+	execve(file, s->process->args, env);
 	int rc = -errno;
 
 	err_set(e, ERR_CT_EXEC, rc, "exec %s: %s", file, reason(rc));

@@ -126,7 +126,9 @@ int process_attributes(struct start *s, struct err *e);
 int process_credentials(struct start *s, struct err *e);
 int process_resolve(struct start *s, char **ret_file, struct err *e);
 int process_seccomp(struct start *s, struct err *e);
-void process_exec(struct start *s, const char *file, struct err *e);
+/* The program's environment: what was given, each name once, HOME, sockets. Returns owned. */
+char **process_environment(const struct start *s);
+void process_exec(struct start *s, const char *file, char *const *env, struct err *e);
 
 /* lsm.c */
 int lsm_exec_label(const struct start *s, struct err *e);
