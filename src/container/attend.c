@@ -75,21 +75,14 @@ static void copy_winsize(int master)
 
 static void relay_begin(struct relay *r)
 {
-	struct termios of_master;
-
 	r->input = true;
-	if (tcgetattr(r->master, &of_master) == 0) {
-		/* The output of a pipeline must not grow carriage returns. */
-		of_master.c_oflag &= ~(tcflag_t)ONLCR;
-		tcsetattr(r->master, TCSANOW, &of_master);
-	}
 	if (tcgetattr(0, &r->before))
 		return;
 	struct termios t = r->before;
 
 	copy_winsize(r->master);
 	cfmakeraw(&t);
-	t.c_oflag |= OPOST; /* lines end here, not in the container: see the master below */
+	t.c_oflag |= OPOST; /* lines end here, not in the container: console_setup() */
 	r->raw = tcsetattr(0, TCSANOW, &t) == 0;
 }
 

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <termios.h>
 #include <unistd.h>
 
 int console_send(int sock, int master, struct err *e)
@@ -81,6 +82,18 @@ static int bind_slave(int rootfd, int slave, struct err *e)
 	return rc ? err_set(e, ERR_CT_MOUNT, rc, "/dev/console: %s", strerror(-rc)) : 0;
 }
 
+/* What an attached container prints must not grow carriage returns on its way into a file or pipe.
+ */
+static void leave_line_ends(int slave)
+{
+	struct termios t;
+
+	if (tcgetattr(slave, &t))
+		return;
+	t.c_oflag &= ~(tcflag_t)ONLCR;
+	tcsetattr(slave, TCSANOW, &t);
+}
+
 int console_setup(struct start *s, int rootfd, bool bind_console, struct err *e)
 {
 	const struct spec_process *p = s->process;
@@ -104,6 +117,8 @@ int console_setup(struct start *s, int rootfd, bool bind_console, struct err *e)
 
 		ioctl(master, TIOCSWINSZ, &ws);
 	}
+	if (s->master_sock >= 0)
+		leave_line_ends(slave);
 	int rc = bind_console ? bind_slave(rootfd, slave, e) : 0;
 
 	if (!rc)

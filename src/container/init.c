@@ -158,6 +158,25 @@ static void close_for_wait(struct start *s)
 	fd_close_from(3 + s->preserve_fds, keep, 2);
 }
 
+static void end_by_signal(int sig)
+{
+	_exit(128 + sig);
+}
+
+/* The first process of a pid namespace ignores what it does not catch, and a container that waits
+ * must end when it is told to. execve(2) takes the handlers off again. */
+static void heed_signals(const struct start *s)
+{
+	static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM};
+	struct sigaction was;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ending); i++)
+		if (sigaction(ending[i], NULL, &was) == 0 && was.sa_handler == SIG_DFL)
+			sigaction(ending[i], &(struct sigaction){.sa_handler = end_by_signal},
+				  NULL);
+	sigprocmask(SIG_SETMASK, &s->saved_mask, NULL);
+}
+
 /* Waits for `start`: its opening of the fifo for reading lets our opening for writing return. */
 static int wait_for_start(struct start *s, int *ret_fifo, struct err *e)
 {
@@ -168,6 +187,7 @@ static int wait_for_start(struct start *s, int *ret_fifo, struct err *e)
 	if (s->fifo_fd < 0)
 		return sync_wait_go(s->sync, e); /* the state is written, hooks have run */
 	close_for_wait(s);
+	heed_signals(s);
 	int fd = fd_reopen(s->proc_fd, s->fifo_fd, O_WRONLY);
 
 	if (fd < 0)
