@@ -1,4 +1,5 @@
-/* A growable byte string that is always NUL-terminated, so that buf.s can be printed. Owned by whoever declared it;
+/* A growable byte string that is always NUL-terminated, so that buf.s can be printed. Owned by
+ * whoever declared it;
  * `_buf_ struct buf b = {0};` frees at the end of scope. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
@@ -13,8 +14,8 @@ struct buf {
 };
 
 void buf_done(struct buf *b);
-void buf_reset(struct buf *b);			       /* empties, keeps the memory */
-void buf_reserve(struct buf *b, size_t extra);	       /* room for extra bytes and the NUL */
+void buf_reset(struct buf *b);                 /* empties, keeps the memory */
+void buf_reserve(struct buf *b, size_t extra); /* room for extra bytes and the NUL */
 void buf_add(struct buf *b, const void *p, size_t len);
 void buf_adds(struct buf *b, const char *s);
 void buf_addc(struct buf *b, char c);

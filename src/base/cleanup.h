@@ -1,6 +1,6 @@
-/* Scope-bound ownership: a variable marked _free_, _close_ … releases what it holds when it goes out of scope.
- * Declare and acquire in one statement; hand over with STEAL() or STEAL_FD(). A function uses these or a goto
- * ladder, never both. */
+/* Scope-bound ownership: a variable marked _free_, _close_ … releases what it holds when it goes
+ * out of scope. Declare and acquire in one statement; hand over with STEAL() or STEAL_FD(). A
+ * function uses these or a goto ladder, never both. */
 #ifndef BASE_CLEANUP_H
 #define BASE_CLEANUP_H
 
@@ -39,25 +39,25 @@ static inline void cleanup_fclose(FILE **f)
 		fclose(*f);
 }
 
-#define _free_	   _cleanup_(cleanup_free)
-#define _close_	   _cleanup_(cleanup_close)
+#define _free_     _cleanup_(cleanup_free)
+#define _close_    _cleanup_(cleanup_close)
 #define _closedir_ _cleanup_(cleanup_closedir)
 #define _fclose_   _cleanup_(cleanup_fclose)
 
 /* Takes the pointer out of a scope-bound variable. */
-#define STEAL(p)                                                                                   \
-	({                                                                                         \
-		__typeof__(p) steal_ = (p);                                                        \
-		(p) = NULL;                                                                        \
-		steal_;                                                                            \
+#define STEAL(p)                            \
+	({                                  \
+		__typeof__(p) steal_ = (p); \
+		(p) = NULL;                 \
+		steal_;                     \
 	})
 
 /* Takes the fd out of a scope-bound variable. */
-#define STEAL_FD(fd)                                                                               \
-	({                                                                                         \
-		int steal_ = (fd);                                                                 \
-		(fd) = -1;                                                                         \
-		steal_;                                                                            \
+#define STEAL_FD(fd)               \
+	({                         \
+		int steal_ = (fd); \
+		(fd) = -1;         \
+		steal_;            \
 	})
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))

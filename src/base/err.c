@@ -7,7 +7,7 @@
 #include <strings.h>
 
 static const struct err_info infos[ERR_COUNT] = {
-#define ERR_CODE(sym, name, status, summary, cause, cure)                                          \
+#define ERR_CODE(sym, name, status, summary, cause, cure) \
 	[ERR_##sym] = {name, status, summary, cause, cure},
 #include "base/err_codes.h"
 #undef ERR_CODE

@@ -1,9 +1,10 @@
-/* Errors that a person will read: a negative errno for the caller, a stable code for `viv explain`, and a message
- * that gathers context on its way up. `struct err` lives on the caller's stack, holds no pointers and works when
- * memory is gone. It is not a log and never prints itself: one layer (cmd, keeper, serve) does.
+/* Errors that a person will read: a negative errno for the caller, a stable code for `viv explain`,
+ * and a message that gathers context on its way up. `struct err` lives on the caller's stack, holds
+ * no pointers and works when memory is gone. It is not a log and never prints itself: one layer
+ * (cmd, keeper, serve) does.
  *
- * A function that may fail takes `struct err *e` last, returns 0 or a negative errno, and leaves its out-parameters
- * untouched on failure. */
+ * A function that may fail takes `struct err *e` last, returns 0 or a negative errno, and leaves
+ * its out-parameters untouched on failure. */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
@@ -20,21 +21,22 @@ enum err_code {
 };
 
 struct err {
-	int rc;		    /* negative errno; 0 while nothing failed */
+	int rc;             /* negative errno; 0 while nothing failed */
 	enum err_code code; /* what `viv explain` explains */
 	char msg[ERR_MSG_MAX];
 };
 
 struct err_info {
 	const char *name;    /* "CT-EXISTS" */
-	int status;	     /* exit status of commands with our own exit codes (not of links) */
+	int status;          /* exit status of commands with our own exit codes (not of links) */
 	const char *summary; /* one line */
 	const char *cause;   /* a sentence or more */
 	const char *cure;    /* what to do */
 };
 
-/* Sets code, message and rc. rc: negative errno. Returns rc, so that callers write `return err_set(…)`.
- * The message says what failed and why; it names things in '…' and has no full stop. e may be NULL. */
+/* Sets code, message and rc. rc: negative errno. Returns rc, so that callers write `return
+ * err_set(…)`. The message says what failed and why; it names things in '…' and has no full stop. e
+ * may be NULL. */
 int err_set(struct err *e, enum err_code code, int rc, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 

@@ -1,6 +1,7 @@
-/* The stable error codes: ERR_CODE(symbol, name, exit status, summary, cause, cure). Included several times, so it
- * has no guard. A name once released is never reused for something else. Exit statuses are doc CLI's: 1 failed,
- * 2 usage, 3 not found, 4 exists or conflict, 5 denied, 6 remote unreachable, 7 no capacity, 124 timed out. */
+/* The stable error codes: ERR_CODE(symbol, name, exit status, summary, cause, cure). Included
+ * several times, so it has no guard. A name once released is never reused for something else. Exit
+ * statuses are doc CLI's: 1 failed, 2 usage, 3 not found, 4 exists or conflict, 5 denied, 6 remote
+ * unreachable, 7 no capacity, 124 timed out. */
 /* clang-format off */
 ERR_CODE(NONE, "NONE", 1, "No particular code",
 	"The message says all there is to say.", "Read the message; `--log-level debug` shows the steps before it.")

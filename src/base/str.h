@@ -20,11 +20,13 @@ static inline const char *str_after(const char *s, const char *prefix)
 	return strncmp(s, prefix, n) ? NULL : s + n;
 }
 
-/* Whole-string decimal numbers; a sign only in the signed form; -EINVAL, -ERANGE. *ret_ untouched on failure. */
+/* Whole-string decimal numbers; a sign only in the signed form; -EINVAL, -ERANGE. *ret_ untouched
+ * on failure. */
 int str_to_u64(const char *s, uint64_t *ret_value);
 int str_to_i64(const char *s, int64_t *ret_value);
 
-/* A size with an optional binary suffix: b k m g t p, also "kb", "kib", any case, fraction allowed as in Docker
+/* A size with an optional binary suffix: b k m g t p, also "kb", "kib", any case, fraction allowed
+ * as in Docker
  * ("1.5g"). Result in bytes. -EINVAL, -ERANGE. */
 int str_to_bytes(const char *s, uint64_t *ret_bytes);
 

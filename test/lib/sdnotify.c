@@ -1,4 +1,5 @@
-/* sdnotify MESSAGE: tells the supervisor behind $NOTIFY_SOCKET, as sd_notify(3) does. Static, for containers. */
+/* sdnotify MESSAGE: tells the supervisor behind $NOTIFY_SOCKET, as sd_notify(3) does. Static, for
+ * containers. */
 #include <err.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Compiled by test/system/hardening.bats with the very flags of the project's own files: shows that a flag does what it
- * is there for, not only that it was given. probe zero|smash|fortify */
+/* Compiled by test/system/hardening.bats with the very flags of the project's own files: shows that
+ * a flag does what it is there for, not only that it was given. probe zero|smash|fortify */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
