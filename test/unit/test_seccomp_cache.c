@@ -10,7 +10,7 @@
 #include "tmpdir.h"
 
 #define EACH(i, a) for (size_t i = 0; i < ARRAY_SIZE(a); i++)
-#define _program_  __attribute__((cleanup(seccomp_prog_done)))
+#define _program_  __attribute__((unused, cleanup(seccomp_prog_done)))
 
 static struct seccomp_prog build(const struct spec *s)
 {
