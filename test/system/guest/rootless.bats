@@ -57,7 +57,7 @@ rootless_bundle() { # SCRIPT [FILTER [JQ-ARG...]]
 	rootless_bundle 'true' '.linux.resources.pids.limit = 10'
 	run alice rt run --bundle "$BUNDLE" "$ID"
 	[ "$status" -ne 0 ]
-	[[ $output == *cgroup* ]]
+	[[ $output == *"control group"* || $output == *cgroup* ]]
 }
 
 @test "subordinate ids can be used inside" {
