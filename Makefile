@@ -39,8 +39,8 @@ check: ## the quick ones: includes, paths, format, unit tests, fuzz replays
 	$(call deps,build check)
 	@test/run check unit
 
-bench: all ## figures beside those of the peers
-	$(call deps,bench)
+bench: build-tests ## figures beside those of the peers
+	$(call deps,check bench)
 	@for b in test/bench/*; do [ ! -x "$$b" ] || VIV_BUILD=$(CURDIR)/build "$$b" || exit; done
 
 format: ## clang-format over every C file
