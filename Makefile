@@ -39,8 +39,9 @@ check: ## the quick ones: includes, paths, format, unit tests, fuzz replays
 	$(call deps,build check)
 	@test/run check unit
 
-bench: build-tests ## figures beside those of the peers
-	$(call deps,check bench)
+bench: ## figures beside those of the peers
+	$(call deps,build check bench)
+	@$(MAKE) DEPS=no build-tests
 	@for b in test/bench/*; do [ ! -x "$$b" ] || VIV_BUILD=$(CURDIR)/build "$$b" || exit; done
 
 format: ## clang-format over every C file
