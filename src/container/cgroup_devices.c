@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "os/path.h"
+#include "os/proc.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -118,14 +119,6 @@ static void number(char out[24], int64_t n)
 		snprintf(out, 24, "%lld", (long long)n);
 }
 
-bool cg_in_user_namespace(void)
-{
-	char line[64];
-
-	return path_read_line(AT_FDCWD, "/proc/self/uid_map", line, sizeof(line)) > 0 &&
-	       !strstr(line, "4294967295");
-}
-
 int cg_v1_devices(const char *dir, bool tolerant, const struct spec_resources *r, struct err *e)
 {
 	_device_policy_ struct device_policy p = {0};
@@ -134,7 +127,7 @@ int cg_v1_devices(const char *dir, bool tolerant, const struct spec_resources *r
 	if (rc || !r->devices_count)
 		return rc;
 	rc = cg_write(dir, p.allow ? "devices.allow" : "devices.deny", "a");
-	if ((rc == -EPERM || rc == -EACCES) && (tolerant || cg_in_user_namespace()))
+	if ((rc == -EPERM || rc == -EACCES) && (tolerant || proc_in_userns()))
 		return 0;
 	if (rc)
 		return cg_refused(e, rc, dir, p.allow ? "devices.allow" : "devices.deny", "a");

@@ -71,10 +71,8 @@ int cg_swap_v2(int64_t memory_and_swap, int64_t memory, int64_t *ret);
 int cg_remove(const char *dir);
 
 /* --- cgroup_devices.c --- */
-/* Only the initial user namespace may set device rules; elsewhere those of the outer container
- * hold. */
-bool cg_in_user_namespace(void);
-/* tolerant: rules that may not be set are skipped. */
+/* tolerant: rules that may not be set are skipped, as they are outside the initial user namespace,
+ * where those of the outer container hold. */
 int cg_v1_devices(const char *dir, bool tolerant, const struct spec_resources *r, struct err *e);
 
 /* --- cgroup_host.c --- */

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "os/path.h"
+#include "os/proc.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -205,7 +206,7 @@ int devices_bpf_apply(const char *dir, bool rootless, const struct spec_resource
 	if (!rc)
 		return 0;
 	if ((rc == -EPERM || rc == -EACCES) &&
-	    (rootless || only_grants(r) || cg_in_user_namespace())) {
+	    (rootless || only_grants(r) || proc_in_userns())) {
 		log_debug("No device rules in '%s': %s", dir, strerror(-rc));
 		return 0;
 	}

@@ -41,19 +41,31 @@ static int id_check(const char *id, struct err *e)
 			     id, CONTAINER_ID_MAX);
 }
 
+/* Rootless engines call the runtime as root of a user namespace of their own, with the user's
+ * environment and without --root: there the state is the user's. Root of a machine that is itself
+ * a user namespace (a system container) is known by $USER, as runc does it. */
+static bool is_machine_root(void)
+{
+	const char *user = getenv("USER");
+
+	return geteuid() == 0 && (!proc_in_userns() || (user && str_eq(user, "root")));
+}
+
+static char *default_root(void)
+{
+	const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
+	bool has_dir = runtime_dir && *runtime_dir;
+
+	if (is_machine_root() || (geteuid() == 0 && !has_dir))
+		return mem_strdup("/run/viv/runtime");
+	return has_dir ? mem_printf("%s/viv/runtime", runtime_dir)
+		       : mem_printf("/tmp/viv-%u/runtime", geteuid());
+}
+
 int container_root_open(const char *path, bool create, struct err *e)
 {
-	_free_ char *chosen = NULL;
-	const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
+	_free_ char *chosen = path && *path ? mem_strdup(path) : default_root();
 
-	if (path && *path)
-		chosen = mem_strdup(path);
-	else if (geteuid() == 0 && !(runtime_dir && getenv("_VIV_ROOTLESS")))
-		chosen = mem_strdup("/run/viv/runtime");
-	else if (runtime_dir && *runtime_dir)
-		chosen = mem_printf("%s/viv/runtime", runtime_dir);
-	else
-		chosen = mem_printf("/tmp/viv-%u/runtime", geteuid());
 	if (create) {
 		int rc = path_mkdirs(AT_FDCWD, chosen, 0700);
 

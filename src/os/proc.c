@@ -71,3 +71,12 @@ int proc_wait_pidfd(int pidfd, int timeout_ms)
 			return -errno;
 	}
 }
+
+bool proc_in_userns(void)
+{
+	char line[64];
+
+	/* The initial namespace maps every id (user_namespaces(7)). */
+	return path_read_line(AT_FDCWD, "/proc/self/uid_map", line, sizeof(line)) > 0 &&
+	       !strstr(line, "4294967295");
+}

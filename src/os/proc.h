@@ -20,4 +20,7 @@ int proc_pidfd(pid_t pid, uint64_t start);
 /* Waits until the pidfd's process ended; timeout_ms -1: for ever. 0, or -ETIMEDOUT. */
 int proc_wait_pidfd(int pidfd, int timeout_ms);
 
+/* Is the caller in a user namespace whose ids are not all the machine's? */
+bool proc_in_userns(void);
+
 #endif
