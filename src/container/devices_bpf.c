@@ -205,8 +205,7 @@ int devices_bpf_apply(const char *dir, bool rootless, const struct spec_resource
 	rc = prog < 0 ? prog : attach(group, prog);
 	if (!rc)
 		return 0;
-	if ((rc == -EPERM || rc == -EACCES) &&
-	    (rootless || only_grants(r) || proc_in_userns())) {
+	if ((rc == -EPERM || rc == -EACCES) && (rootless || only_grants(r) || proc_in_userns())) {
 		log_debug("No device rules in '%s': %s", dir, strerror(-rc));
 		return 0;
 	}
