@@ -228,9 +228,11 @@ static int scene_run(struct scene *s, struct pty_relay *r)
 static void scene_close(struct scene *s, char *text, size_t size)
 {
 	fcntl(s->user.master, F_SETFL, O_NONBLOCK);
-	ssize_t n = read(s->user.master, text, size - 1);
+	size_t n = 0;
 
-	text[MAX(n, (ssize_t)0)] = '\0';
+	for (ssize_t got; (got = read(s->user.master, text + n, size - 1 - n)) > 0;)
+		n += (size_t)got;
+	text[n] = '\0';
 	pty_restore();
 	if (s->child.pidfd >= 0)
 		kill(-s->child.pid, SIGKILL); /* and what it left in its session */
