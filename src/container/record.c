@@ -16,10 +16,12 @@
 #include <string.h>
 #include <sys/file.h>
 #include <time.h>
+#include <unistd.h>
 
 #define STATE_FILE     "state.json"
 #define STATE_VERSION  1
 #define STATE_FILE_MAX (4u << 20)
+#define LOOKS_MAX      20 /* at a container without a record, 1 ms apart */
 
 static bool id_valid(const char *id)
 {
@@ -222,7 +224,7 @@ static int parse_state(struct container *c, const char *text, size_t len, struct
 	return rc;
 }
 
-int container_load(int root_fd, const char *id, bool lock, struct container *ret, struct err *e)
+static int load_once(int root_fd, const char *id, bool lock, struct container *ret, struct err *e)
 {
 	int rc = id_check(id, e);
 
@@ -250,12 +252,40 @@ int container_load(int root_fd, const char *id, bool lock, struct container *ret
 	if (!rc)
 		rc = parse_state(&c, text.s, text.len, e);
 	else
-		rc = 0; /* its maker was killed before it wrote anything, or is about to write */
+		rc = 0;
 	if (rc)
 		return rc;
+	c.creating = proc_alive(c.creator.pid, c.creator.start);
 	*ret = c;
 	c = (struct container){.dir_fd = -1, .cgroup.fd = -1};
 	return 0;
+}
+
+/* While a container is being made a look at it can be out of date at once. Without a record its
+ * maker is about to write one, or was killed (then it stays so). With a maker that has ended, it
+ * finished after we read, or was killed: what the second look finds is its last word. */
+static bool is_settled(const struct container *c, int looks)
+{
+	if (!c->creator.pid && !c->init.pid)
+		return looks >= LOOKS_MAX;
+	return !c->creator.pid || c->creating || looks > 1;
+}
+
+int container_load(int root_fd, const char *id, bool lock, struct container *ret, struct err *e)
+{
+	for (int looks = 1;; looks++) {
+		_container_ struct container c = {.dir_fd = -1, .cgroup.fd = -1};
+		int rc = load_once(root_fd, id, lock, &c, e);
+
+		if (rc)
+			return rc;
+		if (is_settled(&c, looks)) {
+			*ret = c;
+			c = (struct container){.dir_fd = -1, .cgroup.fd = -1};
+			return 0;
+		}
+		usleep(1000);
+	}
 }
 
 int container_spec(const struct container *c, struct spec **ret, struct err *e)
@@ -271,11 +301,10 @@ int container_spec(const struct container *c, struct spec **ret, struct err *e)
 
 enum container_status container_status(const struct container *c)
 {
-	if (!proc_alive(c->init.pid, c->init.start))
-		return proc_alive(c->creator.pid, c->creator.start) ? CONTAINER_CREATING
-								    : CONTAINER_STOPPED;
-	if (proc_alive(c->creator.pid, c->creator.start))
+	if (c->creating)
 		return CONTAINER_CREATING;
+	if (!proc_alive(c->init.pid, c->init.start))
+		return CONTAINER_STOPPED;
 	if (cgroup_is_frozen(&c->cgroup))
 		return CONTAINER_PAUSED;
 	return path_exists(c->dir_fd, CONTAINER_FIFO) ? CONTAINER_CREATED : CONTAINER_RUNNING;

@@ -45,6 +45,7 @@ struct container {
 	uid_t owner;
 	struct container_proc init;    /* pid 0 until there is one */
 	struct container_proc creator; /* the command that makes it, while it does */
+	bool creating;                 /* that command lived when the record was read */
 	struct cgroup cgroup;
 	bool has_poststop;
 	bool own_pid_ns; /* init is the first of a pid namespace: all end with it */

@@ -30,6 +30,19 @@ teardown() { common_teardown; }
 	wait_for 5 is_state "$ID" stopped
 }
 
+@test "state beside a create says creating or created, never stopped" {
+	local i j seen
+	for i in 1 2 3 4 5; do
+		rt create "$ID" </dev/null >out.log 2>&1 3>&- &
+		for j in {1..15}; do
+			seen+=" $(rt state "$ID" 2>/dev/null | jq -r .status)"
+		done
+		wait
+		rt delete --force "$ID"
+	done
+	[[ $seen == *created* && $seen != *stopped* ]] || fail "$seen"
+}
+
 @test "a pid that is used again by another process is not the container" {
 	needs_viv
 	start_sleeper
