@@ -1,11 +1,11 @@
 /* The cache of compiled filters: a directory of small files, each named by a hash of its key and
- *used only if the whole key is in it. A file:
+ * used only if the whole key is in it. A file, in the host's byte order:
  *
- *	char magic[8]; uint32_t key_len, count; uint64_t sum;	key[key_len]	struct sock_filter
- *insns[count]
+ *     char magic[8]; uint32_t key_len, count; uint64_t sum;
+ *     key[key_len]; struct sock_filter insns[count]
  *
- * in the host's byte order; sum guards the instructions against what a power cut leaves of a file
- *that was not synchronised. Losing the cache costs 10 ms, so nothing here is an error. */
+ * sum guards the instructions against what a power cut leaves of a file that was not
+ * synchronised. Losing the cache costs 10 ms, so nothing here is an error. */
 #include "container/seccomp_int.h"
 
 #include "base/cleanup.h"
