@@ -1,13 +1,13 @@
 /* viv-scope: the runtime's mouth towards systemd, run only with --systemd-cgroup
- *(src/container/cgroup_systemd.c).
+ * (src/container/cgroup_systemd.c).
  *
- *	viv-scope --system|--user start|set|stop UNIT  < PROPERTIES
+ *     viv-scope --system|--user start|set|stop UNIT  < PROPERTIES
  *
  * PROPERTIES is a JSON array of [name, D-Bus signature, value]; numbers may be strings, because
- *JSON's end at 2^63. `start` makes a transient unit, waits until systemd is done and prints the
- *path of its control group; `set` changes properties for as long as the unit lives; `stop` ends it,
- *and is content where it is gone. Failure: status 1 and one line that says why. Interface:
- *org.freedesktop.systemd1(5). */
+ * JSON's end at 2^63. `start` makes a transient unit, waits until systemd is done and prints the
+ * path of its control group; `set` changes properties for as long as the unit lives; `stop` ends it,
+ * and is content where it is gone. Failure: status 1 and one line that says why. Interface:
+ * org.freedesktop.systemd1(5). */
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/str.h"

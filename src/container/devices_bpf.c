@@ -1,18 +1,20 @@
 /* The program, by hand. Its context is struct bpf_cgroup_dev_ctx: access_type (low half:
- *BPF_DEVCG_DEV_*, high half: BPF_DEVCG_ACC_* bits), major, minor. It unpacks them into R2 type, R3
- *access, R4 major, R5 minor, and then has one block per exception, each of which jumps to the next
- *block as soon as something does not match:
+ * BPF_DEVCG_DEV_*, high half: BPF_DEVCG_ACC_* bits), major, minor. It unpacks them into R2 type, R3
+ * access, R4 major, R5 minor, and then has one block per exception, each of which jumps to the next
+ * block as soon as something does not match:
  *
- *	if type != T            goto next
- *	if access & ~A          goto next      (an exception that allows must cover the access
- *whole) if !(access & A)        goto next      (one that denies applies to any part of it, or
- *O_RDWR would pass a ban of writing; both are left out where A is everything) if major != M goto
- *next      (left out where any) if minor != m           goto next      (left out where any) return
- *the opposite of the default
+ *     if type != T          goto next
+ *     if access & ~A        goto next   (an exception that allows must cover the whole access)
+ *     if !(access & A)      goto next   (one that denies applies to any part of it, or O_RDWR would
+ *                                        pass a ban of writing)
+ *     if major != M         goto next   (left out where any)
+ *     if minor != m         goto next   (left out where any)
+ *     return the opposite of the default
  *
- * and returns the default at the end. Comparisons are of 32 bits (BPF_JMP32, Linux 5.1): those of
- *64 would extend the sign of a number from 2^31 on. Jumps are relative and forward, so a block
- *needs no relocation once its length is known. */
+ * and returns the default at the end. The tests of the access are left out where A is everything.
+ * Comparisons are of 32 bits (BPF_JMP32, Linux 5.1): those of 64 would extend the sign of a number
+ * from 2^31 on. Jumps are relative and forward, so a block needs no relocation once its length is
+ * known. */
 #include "container/devices_bpf.h"
 #include "container/cgroup_int.h"
 

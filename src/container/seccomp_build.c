@@ -1,18 +1,18 @@
 /* From a profile to BPF, by libseccomp, and an own prologue.
  *
  * A profile that denies by default answers EPERM to system calls that are newer than the profile,
- *and C libraries then do not fall back as they do on ENOSYS. Therefore a prologue returns ENOSYS
- *for each number above the largest that the profile mentions for that architecture, whatever
- *libseccomp's program would say:
+ * and C libraries then do not fall back as they do on ENOSYS. Therefore a prologue returns ENOSYS
+ * for each number above the largest that the profile mentions for that architecture, whatever
+ * libseccomp's program would say:
  *
- *	ld  [arch]
- *	jeq ARCH, 0, next		for each architecture of the filter
- *	ld  [nr]
- *	jset X32_BIT, …			x86-64 only: the number's bit 30 tells the two ABIs apart
- *	jgt LARGEST, 0, 1
- *	ret ENOSYS
- *	ja  filter
- *  next: …
+ *         ld  [arch]
+ *         jeq ARCH, 0, next       for each architecture of the filter
+ *         ld  [nr]
+ *         jset X32_BIT, …         x86-64 only: the number's bit 30 tells the two ABIs apart
+ *         jgt LARGEST, 0, 1
+ *         ret ENOSYS
+ *         ja  filter
+ *   next: …
  *
  * The filter behind it loads the architecture itself. */
 #include "container/seccomp_int.h"
