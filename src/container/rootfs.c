@@ -105,7 +105,8 @@ static int attach_root(struct start *s, struct err *e)
 	_close_ int at = path_open(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0);
 	int rc = at < 0 && !(at == -EACCES && s->rootfs_fd >= 0) ? at : 0;
 
-	if (at >= 0 && propagation & MS_SHARED)
+	/* Without MS_REC the mount that holds the directory may still be the host's peer. */
+	if (at >= 0 && (propagation & MS_SHARED || !(propagation & MS_REC)))
 		rc = make_private_around(at);
 	if (at < 0 && !rc) /* its parents are closed to this user: any directory will do */
 		rc = at = path_open(AT_FDCWD, "/tmp", O_PATH | O_DIRECTORY, 0);
@@ -297,6 +298,16 @@ static int fill_root(struct mount_env *env, struct err *e)
 	return rc ? rc : mount_fill_cgroups(env, e);
 }
 
+/* As under runc and crun, a missing working directory is made. Where it cannot be, chdir(2) says
+ * why. */
+static void make_cwd(int root, const char *cwd)
+{
+	int fd = cwd && cwd[0] == '/' && cwd[1] ? root_mkdirs(root, cwd, 0755) : -1;
+
+	if (fd >= 0)
+		close(fd);
+}
+
 int rootfs_setup(struct start *s, struct err *e)
 {
 	const struct spec *spec = s->spec;
@@ -329,6 +340,8 @@ int rootfs_setup(struct start *s, struct err *e)
 	struct mount_env env = {.s = s, .rootfd = root, .null_fd = null_fd};
 	int rc = fill_root(&env, e);
 
+	if (!rc && s->process)
+		make_cwd(root, s->process->cwd);
 	/* createContainer hooks start in the root file system, as under runc. */
 	if (!rc && fchdir(root) < 0)
 		rc = err_sys(e, ERR_CT_ROOTFS, "root file system");
