@@ -263,7 +263,10 @@ static int make(struct start *s, int root_fd, const char *text, size_t len, bool
 		rc = rootfs_open_sources(s, e);
 	if (rc)
 		return rc;
-	s->late_group = c->cgroup.mode == CGROUP_V1 && !s->new_userns && !ns_needs_intermediate(s);
+	/* Which groups a rootless caller may make is known only when they are made, and a child that
+	 * was cloned before would join all of them. */
+	s->late_group = c->cgroup.mode == CGROUP_V1 && !s->rootless && !s->new_userns &&
+			!ns_needs_intermediate(s);
 	s->asks_nothing = !wait_for_start && s->late_group && has_no_questions(s);
 	rc = s->late_group ? start_beside_group(s, text, len, ret_pid, e)
 			   : start_in_group(s, text, len, ret_pid, e);
