@@ -139,6 +139,24 @@ recursive() { # OPTION SCRIPT: an ext4 directory with a tmpfs below it, mounted 
 	equal output "$output" $'private\nro'
 }
 
+@test "no rootfsPropagation lets the container's mounts reach a host whose mounts are shared" {
+	SOURCE=/opt/shared-$ID
+	mkdir -p "$SOURCE/sub"
+	mount -t tmpfs tmpfs "$SOURCE/sub"
+	mount --make-shared "$SOURCE/sub"
+	cp -a /opt/rootfs "$SOURCE/sub/"
+	local p before after
+	before=$(sort /proc/self/mountinfo)
+	for p in private slave unbindable rprivate rslave shared; do
+		sh_bundle 'echo ran' '.root.path = $root | .linux.rootfsPropagation = $p' --arg p $p \
+			--arg root "$SOURCE/sub/rootfs"
+		run rt run --bundle "$BUNDLE" "$ID-$p"
+		equal "$p" "$output" ran
+		after=$(sort /proc/self/mountinfo)
+		[ "$before" = "$after" ] || { echo "$p:"; diff <(echo "$before") <(echo "$after"); return 1; }
+	done
+}
+
 apparmor() {
 	[ "$(cat /sys/module/apparmor/parameters/enabled)" = Y ] || skip "this kernel has AppArmor off"
 	apparmor_parser --replace --skip-cache <<'END'
