@@ -13,7 +13,9 @@
 #include <jansson.h>
 #include <linux/magic.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -78,6 +80,16 @@ int init_join_late_group(struct start *s, struct err *e)
 	return rc ? rc : ns_unshare_late(s, e);
 }
 
+/* The fifo is opened again after the wait for `start`, by a name that only procfs has. All of the
+ * host's /proc would lead whoever may look into init to the host's root: init keeps a mount of its
+ * own descriptors alone, made while the host's mounts are still in sight. */
+static void keep_descriptors_dir(struct start *s)
+{
+	if (s->fifo_fd >= 0)
+		s->fds_dir_fd =
+		    open_tree(AT_FDCWD, "/proc/self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+}
+
 /* The container as such: everything up to the last namespace, mount and kernel setting. */
 static int make_container(struct start *s, struct err *e)
 {
@@ -101,6 +113,7 @@ static int make_container(struct start *s, struct err *e)
 		rc = netdev_lo_up(e);
 	if (!rc)
 		rc = set_names(spec, e);
+	keep_descriptors_dir(s);
 	if (!rc)
 		rc = rootfs_setup(s, e);
 	for (size_t i = 0; i < spec->sysctl_count && !rc; i++)
@@ -146,12 +159,10 @@ int init_prepare_process(struct start *s, char **ret_file, struct err *e)
 /* It may wait for long: nothing of the host stays open but what the start needs. */
 static void close_for_wait(struct start *s)
 {
-	int keep[2] = {s->proc_fd, s->fifo_fd};
+	/* Who makes no mount namespace may not clone mounts either. */
+	int dir = s->fds_dir_fd >= 0 ? s->fds_dir_fd : s->proc_fd;
+	int keep[2] = {dir < s->fifo_fd ? dir : s->fifo_fd, dir < s->fifo_fd ? s->fifo_fd : dir};
 
-	if (keep[0] > keep[1]) {
-		keep[0] = s->fifo_fd;
-		keep[1] = s->proc_fd;
-	}
 	s->sync = -1;
 	s->c->dir_fd = s->c->cgroup.fd = -1;
 	log_to(NULL, NULL, LOG_LVL_ERROR); /* the log's descriptor goes as well */
@@ -188,7 +199,11 @@ static int wait_for_start(struct start *s, int *ret_fifo, struct err *e)
 		return sync_wait_go(s->sync, e); /* the state is written, hooks have run */
 	close_for_wait(s);
 	heed_signals(s);
-	int fd = fd_reopen(s->proc_fd, s->fifo_fd, O_WRONLY);
+	char name[16];
+
+	snprintf(name, sizeof(name), "%d", s->fifo_fd);
+	int fd = s->fds_dir_fd >= 0 ? path_open(s->fds_dir_fd, name, O_WRONLY, 0)
+				    : fd_reopen(s->proc_fd, s->fifo_fd, O_WRONLY);
 
 	if (fd < 0)
 		return err_set(e, ERR_SYS, fd, "start fifo: %s", strerror(-fd));

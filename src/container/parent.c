@@ -74,7 +74,7 @@ int parent_prepare(struct start *s, int root_fd, struct err *e)
 	s->sync = s->console_sock = s->master_sock = s->fifo_fd = s->notify_dir_fd = s->rootfs_fd =
 	    -1;
 	s->preserve_fds = s->opts->preserve_fds;
-	s->signal_fd = -1;
+	s->signal_fd = s->fds_dir_fd = -1;
 	s->proc_fd = path_open(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY, 0);
 	if (s->proc_fd < 0)
 		return err_set(e, ERR_SYS, s->proc_fd, "/proc: %s", strerror(-s->proc_fd));

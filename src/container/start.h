@@ -24,6 +24,7 @@ struct start {
 	int proc_fd; /* /proc of the host, O_PATH: immune to what the container mounts on its own */
 	int sync;    /* this side of the pair */
 	int fifo_fd; /* O_PATH of exec.fifo; -1: start at once */
+	int fds_dir_fd;    /* init's own /proc/self/fd as a mount without surroundings, -1 */
 	int notify_dir_fd; /* O_PATH of the notify socket's directory, -1 */
 	int signal_fd;     /* signals to the runtime while it starts or attends */
 	int console_sock;  /* where the pty's master goes; -1 */

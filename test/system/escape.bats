@@ -142,7 +142,7 @@ race() {
 @test "the container gets descriptors 0, 1, 2 and those it was promised" {
 	cp "$TOOLS/fdlist" rootfs/bin
 	args fdlist
-	exec 5<"$HOST/dir" 7<"$HOST/file" 11<"$HOST/dir"
+	exec 5<"$HOST/dir" 7<"$HOST/file" 9<"$HOST/dir"
 	run_rt run "$ID"
 	ok
 	[[ $(cut -d' ' -f1 <<<"$output" | tr '\n' ' ') == "0 1 2 cwd " ]] || fail "descriptors: $output"
@@ -156,34 +156,31 @@ race() {
 	ok
 	[[ $(cut -d' ' -f1 <<<"$output" | tr '\n' ' ') == "0 1 2 cwd " ]] || fail "descriptors of exec: $output"
 	out_lacks "$HOST"
-	exec 5<&- 7<&- 11<&-
+	exec 5<&- 7<&- 9<&-
 }
 
 @test "the init of a created container holds no directory of the host" {
 	needs_viv
-	exec 5<"$HOST/dir" 11<"$HOST/dir"
+	exec 5<"$HOST/dir" 9<"$HOST/dir"
 	rt create "$ID" </dev/null >out.log 2>&1
-	exec 5<&- 11<&-
+	exec 5<&- 9<&-
 	local pid fd
 	pid=$(rt state "$ID" | jq .pid)
 	for fd in "/proc/$pid/fd"/*; do
 		# What leads on: a directory from which ".." goes up.
-		[[ ! -d $fd ]] || [[ $fd/.. -ef $fd ]] || fail "$(readlink "$fd")"
-		[[ ! -e $fd/1/root && ! -e $fd/../1/root ]] || fail "the host's /proc: $fd"
+		[[ ! -d $fd || $fd/.. -ef $fd ]] || fail "descriptor ${fd##*/}: $(readlink "$fd")"
 	done
 	[[ $(stat -Lc %i "/proc/$pid/cwd") == $(stat -Lc %i rootfs) ]]
 }
 
 @test "a working directory in /proc/self/fd does not lead to the host (CVE-2024-21626)" {
-	local n cwd
+	local n
 	sh_args "$CLIMB"
 	exec 5<"$HOST/dir" 8<"$HOST/dir"
 	for n in {3..20}; do
-		for cwd in "/proc/self/fd/$n" "/proc/self/fd/$n/../.."; do
-			config '.process.cwd = $d' --arg d "$cwd"
-			run_rt run "$ID"
-			out_lacks ESCAPED
-		done
+		config '.process.cwd = $d' --arg d "/proc/self/fd/$n"
+		run_rt run "$ID"
+		out_lacks ESCAPED
 	done
 	config '.process.cwd = "/"'
 	start_sleeper
@@ -202,17 +199,15 @@ race() {
 
 @test "the runtime as the container's program cannot be overwritten (CVE-2019-5736)" {
 	own_copy
-	local all
-	all=$(jq -r '.linux.capabilities | join(" ")' <(rt features | jq '{linux: {capabilities: .linux.capabilities}}') 2>/dev/null) || true
-	all_caps "${all:-CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH}"
+	all_caps "CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER"
 	args /proc/self/exe
 	run_rt run "$ID"
 	programs_untouched
-	cp "$TOOLS/exegrab" rootfs/bin/grab
+	cp "$TOOLS/exegrab" rootfs/bin/exegrab
 	printf '#!/proc/self/exe\n' >rootfs/bin/shell
 	chmod +x rootfs/bin/shell
 	touch rootfs/mnt
-	args grab 4
+	args exegrab 4
 	config '.linux.seccomp = null'
 	rt run -d "$ID" </dev/null >grab.log 2>&1
 	wait_for 2 is_state "$ID" running
@@ -221,8 +216,9 @@ race() {
 		rt exec "$ID" true </dev/null >/dev/null 2>&1 || true
 	done
 	grep -q done grab.log || fail "$(<grab.log)"
-	grep -q "saw .*runtime" grab.log || fail "the attack never saw the runtime: $(<grab.log)"
-	! grep WROTE grab.log
+	# As a mount of its own it is "/", as a memfd it has the name.
+	grep -qE 'saw (/$|.*runtime)' grab.log || fail "the attack never saw the runtime: $(<grab.log)"
+	[[ $(<grab.log) != *WROTE* ]]
 	programs_untouched
 }
 
@@ -230,28 +226,28 @@ race() {
 	own_copy
 	all_caps "CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER"
 	config '.linux.seccomp = null'
-	cp "$TOOLS/exegrab" rootfs/bin/grab
+	cp "$TOOLS/exegrab" rootfs/bin/exegrab
 	touch rootfs/mnt
 	rt create "$ID" </dev/null >out.log 2>&1
-	run_rt exec "$ID" grab 1
+	run_rt exec "$ID" exegrab 1
 	ok
 	out_has "saw "
 	out_lacks WROTE
 	# The host's file system is not behind what init holds.
-	run_rt exec "$ID" sh -c 'for d in /proc/1/cwd /proc/1/root /proc/1/fd/*; do cd $d 2>/dev/null && '"${CLIMB//\\/}"'; for e in $d/1/root $d/../1/root; do [ ! -e $e'"$HOST"'/file ] || echo ESCAPED; done; done'
+	run_rt exec "$ID" sh -c 'for d in /proc/1/cwd /proc/1/root /proc/1/fd/*; do cd $d 2>/dev/null || continue; '"$CLIMB"'; done'
 	out_lacks ESCAPED
 	programs_untouched
 }
 
 @test "nobody in the container looks into the process of exec" {
 	own_copy
-	cp "$TOOLS/exegrab" rootfs/bin/grab
-	args grab 3
+	cp "$TOOLS/exegrab" rootfs/bin/exegrab
+	args exegrab 3
 	rt run -d "$ID" </dev/null >grab.log 2>&1
 	wait_for 2 is_state "$ID" running
 	while is_state "$ID" running; do rt exec "$ID" true </dev/null >/dev/null 2>&1 || true; done
 	grep -q done grab.log
-	! grep -e saw -e WROTE grab.log
+	[[ $(<grab.log) != *saw* && $(<grab.log) != *WROTE* ]] || fail "$(<grab.log)"
 	programs_untouched
 }
 
