@@ -2,6 +2,7 @@
  * terminal is ours, its exit status becomes ours. */
 #include "container/start.h"
 #include "base/cleanup.h"
+#include "os/fdpass.h"
 #include "os/path.h"
 
 #include <errno.h>
@@ -36,26 +37,11 @@ int attend_begin(struct start *s, struct err *e)
 
 static int receive_master(int sock, struct err *e)
 {
-	char name[64];
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct iovec iov = {.iov_base = name, .iov_len = sizeof(name)};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.bytes,
-			     .msg_controllen = sizeof(control.bytes)};
-	int fd;
+	int fd = fdpass_receive(sock);
 
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) < 0)
-		return err_sys(e, ERR_SYS, "terminal of the container");
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-	if (!c || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int)))
-		return err_set(e, ERR_PROTO, -EPROTO, "terminal of the container did not arrive");
-	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
+	return fd < 0 ? err_set(e, ERR_PROTO, fd, "terminal of the container did not arrive: %s",
+				strerror(-fd))
+		      : fd;
 }
 
 struct relay {

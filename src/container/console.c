@@ -4,6 +4,7 @@
  * the container cannot hand us another terminal. */
 #include "container/start.h"
 #include "base/cleanup.h"
+#include "os/fdpass.h"
 #include "os/path.h"
 
 #include <errno.h>
@@ -23,28 +24,13 @@ int console_send(int sock, int master, struct err *e)
 {
 	char name[64];
 	unsigned number;
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {0};
 
 	if (ioctl(master, TIOCGPTN, &number) < 0)
 		return err_sys(e, ERR_SYS, "terminal");
 	int len = snprintf(name, sizeof(name), "/dev/pts/%u", number);
-	struct iovec iov = {.iov_base = name, .iov_len = (size_t)len};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.bytes,
-			     .msg_controllen = sizeof(control.bytes)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	int rc = fdpass_send(sock, master, name, (size_t)len);
 
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &master, sizeof(int));
-	if (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0)
-		return err_sys(e, ERR_SYS, "console socket");
-	return 0;
+	return rc ? err_set(e, ERR_SYS, rc, "console socket: %s", strerror(-rc)) : 0;
 }
 
 /* rootfd: the root in which /dev/ptmx is looked up. */

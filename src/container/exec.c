@@ -173,18 +173,6 @@ static int open_target(struct entry *x, struct err *e)
 			      : 0;
 }
 
-static int write_pid_file(const char *file, pid_t pid, struct err *e)
-{
-	char text[16];
-
-	if (!file)
-		return 0;
-	int len = snprintf(text, sizeof(text), "%d", pid);
-	int rc = path_replace(AT_FDCWD, file, text, (size_t)len, 0644, false);
-
-	return rc ? err_set(e, ERR_SYS, rc, "pid file '%s': %s", file, strerror(-rc)) : 0;
-}
-
 static int start_process(struct entry *x, pid_t *pid, struct err *e)
 {
 	struct start *s = &x->s;
@@ -201,7 +189,7 @@ static int start_process(struct entry *x, pid_t *pid, struct err *e)
 		rc = parent_serve(s, pid, true, e);
 	log_debug("Container '%s': exec is process %d", s->c->id, *pid);
 	if (!rc)
-		rc = write_pid_file(s->opts->pid_file, *pid, e);
+		rc = parent_write_pid(s->opts->pid_file, *pid, e);
 	if (!rc)
 		rc = parent_send_pidfd(s->opts->pidfd_socket, *pid, e);
 	if (!rc)

@@ -132,19 +132,6 @@ static int open_fifo(struct start *s, struct err *e)
 	return rc < 0 ? err_set(e, ERR_SYS, rc, "start fifo: %s", strerror(-rc)) : 0;
 }
 
-static int write_pid_file(const struct start *s, pid_t pid, struct err *e)
-{
-	char text[16];
-
-	if (!s->opts->pid_file)
-		return 0;
-	int len = snprintf(text, sizeof(text), "%d", pid);
-	int rc = path_replace(AT_FDCWD, s->opts->pid_file, text, (size_t)len, 0644, false);
-
-	return rc ? err_set(e, ERR_SYS, rc, "pid file '%s': %s", s->opts->pid_file, strerror(-rc))
-		  : 0;
-}
-
 static int check_terminal(const struct spec_process *p, const struct container_opts *o,
 			  bool attached, struct err *e)
 {
@@ -275,7 +262,7 @@ static int make(struct start *s, int root_fd, const char *text, size_t len, bool
 	if (!rc)
 		rc = move_net_devices(s, *ret_pid, e);
 	if (!rc)
-		rc = write_pid_file(s, *ret_pid, e);
+		rc = parent_write_pid(s->opts->pid_file, *ret_pid, e);
 	if (!rc)
 		rc = parent_send_pidfd(s->opts->pidfd_socket, *ret_pid, e);
 	return rc;

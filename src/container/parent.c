@@ -6,7 +6,9 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "os/fdpass.h"
 #include "os/path.h"
+#include "os/pidfd.h"
 #include "os/proc.h"
 
 #include <errno.h>
@@ -302,27 +304,22 @@ int parent_send_pidfd(const char *socket_path, pid_t pid, struct err *e)
 {
 	if (!socket_path)
 		return 0;
-	_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	_close_ int pidfd = pidfd_of(pid);
 	_close_ int sock = parent_connect(socket_path, e);
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {0};
-	char zero = 0;
-	struct iovec iov = {.iov_base = &zero, .iov_len = 1};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.bytes,
-			     .msg_controllen = sizeof(control.bytes)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	int rc = pidfd < 0 ? pidfd : sock < 0 ? sock : fdpass_send(sock, pidfd, "", 1);
 
-	if (sock < 0)
-		return sock;
-	if (pidfd < 0)
-		return err_sys(e, ERR_SYS, "pidfd");
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &pidfd, sizeof(int));
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? err_sys(e, ERR_SYS, "pidfd socket") : 0;
+	return rc ? err_set(e, ERR_SYS, rc, "pidfd socket '%s': %s", socket_path, strerror(-rc))
+		  : 0;
+}
+
+int parent_write_pid(const char *file, pid_t pid, struct err *e)
+{
+	char text[16];
+
+	if (!file)
+		return 0;
+	int len = snprintf(text, sizeof(text), "%d", pid);
+	int rc = path_replace(AT_FDCWD, file, text, (size_t)len, 0644, false);
+
+	return rc ? err_set(e, ERR_SYS, rc, "pid file '%s': %s", file, strerror(-rc)) : 0;
 }

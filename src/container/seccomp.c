@@ -1,4 +1,5 @@
 #include "container/seccomp_int.h"
+#include "os/fdpass.h"
 
 #include "base/cleanup.h"
 
@@ -55,32 +56,9 @@ int seccomp_prog_load(const struct spec_seccomp *s, const struct seccomp_prog *p
 
 int seccomp_send_listener(int sock, int listener, const char *state_json, struct err *e)
 {
-	struct iovec iov = {(void *)state_json, strlen(state_json)};
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = &control,
-			     .msg_controllen = sizeof(control)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	int rc = fdpass_send(sock, listener, state_json, strlen(state_json));
 
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &listener, sizeof(int));
-	while (iov.iov_len) {
-		ssize_t n = sendmsg(sock, &msg, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(e, ERR_SECCOMP, "sending the listener to the seccomp agent");
-		iov.iov_base = (char *)iov.iov_base + n;
-		iov.iov_len -= (size_t)n;
-		msg.msg_control = NULL; /* the fd goes with the first bytes only */
-		msg.msg_controllen = 0;
-	}
-	return 0;
+	return rc ? err_set(e, ERR_SECCOMP, rc, "sending the listener to the seccomp agent: %s",
+			    strerror(-rc))
+		  : 0;
 }

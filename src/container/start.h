@@ -148,6 +148,7 @@ int parent_create_cgroup(struct start *s, pid_t pid, struct err *e);
  */
 int parent_serve(struct start *s, pid_t *pid, bool until_ready, struct err *e);
 void parent_done(struct start *s);
+int parent_write_pid(const char *file, pid_t pid, struct err *e); /* file NULL: none */
 int parent_send_pidfd(const char *socket_path, pid_t pid, struct err *e);
 
 /* attend.c: standing in for an attached process */
