@@ -155,7 +155,7 @@ nothing_left() { [[ -z $(left) ]]; }
 	needs_tool script
 	# script(1) hands its words to a shell.
 	run --separate-stderr script -qec "nsenter -m -n -t $HOLDER podman --root $PM/r --runroot $PM/rr --tmpdir $PM/t \
-		--storage-driver overlay run --rm -it --cgroup-parent $PARENT --network none bb sh" /dev/null <<<$'stty size\necho a=$((40 + 2))\nexit 5'
+		--storage-driver overlay run --rm -it --cgroup-parent $PARENT --network none bb sh" /dev/null <<<$'echo a=$((40 + 2))\nexit 5'
 	status_is 5
 	out_has a=42
 }
