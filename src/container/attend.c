@@ -18,6 +18,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#define DRAIN_MS 100
+
 /* Before the child exists: for a terminal without a --console-socket the master comes to ourselves.
  */
 int attend_begin(struct start *s, struct err *e)
@@ -168,10 +170,12 @@ int attend(struct start *s, pid_t pid, int notify_fd, int *ret_status, struct er
 		if (p[0].revents)
 			ended = handle_signals(s, &r, pid, ret_status);
 	}
-	while (r.master >= 0) { /* what it wrote last */
+	/* What it wrote last may still be on its way through the pty. Its end is an error of read(2);
+	 * somebody who outlived it with the terminal open is not waited for. */
+	while (r.master >= 0) {
 		struct pollfd p = {.fd = r.master, .events = POLLIN};
 
-		if (poll(&p, 1, 0) <= 0)
+		if (poll(&p, 1, DRAIN_MS) <= 0)
 			break;
 		relay_step(&r, 0, p.revents);
 	}

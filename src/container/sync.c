@@ -42,10 +42,11 @@ int sync_recv(int fd, struct sync_msg *ret, struct err *e)
 	struct sync_msg m = {0};
 	ssize_t n;
 
+	/* ECONNRESET is told once: the other side ended with messages unread. Its own still wait. */
 	do {
 		n = recv(fd, &m, sizeof(m), 0);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0 && errno != ECONNRESET)
+	} while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+	if (n < 0)
 		return err_sys(e, ERR_SYS, "message between runtime and init");
 	if (n <= 0)
 		m.type = SYNC_EOF;
