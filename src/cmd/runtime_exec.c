@@ -181,7 +181,8 @@ int runtime_exec(struct cli *c)
 		return EXEC_FAILED;
 	if (build_process(c, root, &spec, &e))
 		return runtime_fail(c, &e, EXEC_FAILED);
-	struct container_exec x = {.process = &spec->process,
+	struct container_exec x = {.spec = cli_string(c, "process") ? NULL : spec,
+				   .process = &spec->process,
 				   .sub_cgroups = (const char *const *)cli_list(c, "cgroup"),
 				   .ignore_paused = cli_bool(c, "ignore-paused")};
 

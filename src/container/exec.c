@@ -74,8 +74,10 @@ static int child(struct entry *x)
 	if (late_filter)
 		rc = process_seccomp(s, &e);
 	prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	if (!rc && !s->asks_nothing)
+		rc = sync_send(s->sync, SYNC_READY, 0, &e);
 	if (!rc)
-		rc = sync_ask(s->sync, SYNC_READY, 0, &e);
+		rc = sync_wait_go(s->sync, &e);
 	if (!rc)
 		process_exec(s, file, process_environment(s), &e);
 	sync_send_err(s->sync, &e);
@@ -182,10 +184,12 @@ static int start_process(struct entry *x, pid_t *pid, struct err *e)
 	if (rc)
 		return rc;
 	s->sync = pair[1];
+	/* As in a run: who has no question need not wait for the answer to "ready". */
+	s->asks_nothing = !s->rootless && !s->in_userns && !s->filter.has_notify;
 	rc = spawn(x, pid, e);
 	close(pair[1]);
 	s->sync = pair[0];
-	if (!rc)
+	if (!rc && !s->asks_nothing)
 		rc = parent_serve(s, pid, true, e);
 	log_debug("Container '%s': exec is process %d", s->c->id, *pid);
 	if (!rc)
@@ -194,6 +198,8 @@ static int start_process(struct entry *x, pid_t *pid, struct err *e)
 		rc = parent_send_pidfd(s->opts->pidfd_socket, *pid, e);
 	if (!rc)
 		rc = sync_send(s->sync, SYNC_GO, 0, e);
+	if (rc == -EPIPE)
+		rc = 0; /* it has ended, and its last message says why */
 	return rc ? rc : parent_serve(s, pid, false, e);
 }
 
@@ -223,16 +229,17 @@ int container_exec(int root_fd, const char *id, const struct container_exec *x,
 		   const struct container_opts *o, int *ret_status, struct err *e)
 {
 	_container_ struct container c = {.dir_fd = -1, .cgroup.fd = -1};
-	_spec_ struct spec *spec = NULL;
+	_spec_ struct spec *own = NULL;
 	pid_t pid = 0;
 	int rc = container_load(root_fd, id, false, &c, e);
 
 	if (!rc)
 		rc = check(&c, x, o, e);
-	if (!rc)
-		rc = container_spec(&c, &spec, e);
+	if (!rc && !x->spec)
+		rc = container_spec(&c, &own, e);
 	if (rc)
 		return rc;
+	const struct spec *spec = x->spec ? x->spec : own;
 	struct entry entry = {.s = {.is_exec = true,
 				    .spec = spec,
 				    .process = x->process,

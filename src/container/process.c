@@ -287,8 +287,8 @@ int process_credentials(struct start *s, struct err *e)
 	const char *cwd = p->cwd && *p->cwd ? p->cwd : "/";
 	int rc = 0;
 
-	if (p->has_caps)
-		rc = caps_bound(caps->bounding);
+	/* None given is none: the runtime's own are not the container's. */
+	rc = caps_bound(caps->bounding);
 	if (rc)
 		return err_set(e, ERR_SYS, rc, "capability bounding set: %s", strerror(-rc));
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
@@ -307,8 +307,7 @@ int process_credentials(struct start *s, struct err *e)
 	rc = verify_cwd(e);
 	if (rc)
 		return rc;
-	if (p->has_caps || p->user.uid)
-		rc = set_caps(caps, e);
+	rc = set_caps(caps, e);
 	prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
 	umask(p->user.has_umask ? p->user.umask : 0022);
 	return rc;
