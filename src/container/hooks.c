@@ -37,7 +37,8 @@ static void hook_child(const struct spec_hook *h, char *const *env, int in, int 
 }
 
 /* Feeds the state and gathers stderr until the hook ends or its time is over. */
-static int hook_serve(int pidfd, int in, int errors, const char *state, int timeout_s, char *said)
+static int hook_serve(int pidfd, int in, int errors, const char *state, int timeout_s,
+		      int signal_fd, char *said)
 {
 	size_t sent = 0, len = strlen(state), got = 0;
 	struct timespec t0;
@@ -55,10 +56,11 @@ static int hook_serve(int pidfd, int in, int errors, const char *state, int time
 
 			left = used >= timeout_s * 1000LL ? 0 : (int)(timeout_s * 1000LL - used);
 		}
-		struct pollfd p[3] = {{.fd = pidfd, .events = POLLIN},
+		struct pollfd p[4] = {{.fd = pidfd, .events = POLLIN},
 				      {.fd = sent < len ? in : -1, .events = POLLOUT},
-				      {.fd = errors, .events = POLLIN}};
-		int n = poll(p, 3, left);
+				      {.fd = errors, .events = POLLIN},
+				      {.fd = signal_fd, .events = POLLIN}};
+		int n = poll(p, 4, left);
 
 		if (n == 0)
 			return -ETIMEDOUT;
@@ -66,6 +68,8 @@ static int hook_serve(int pidfd, int in, int errors, const char *state, int time
 			return -errno;
 		if (n < 0)
 			continue;
+		if (p[3].revents && parent_interrupted(signal_fd))
+			return -EINTR;
 		if (p[1].revents) {
 			ssize_t w = write(in, state + sent, len - sent);
 
@@ -92,7 +96,8 @@ static int hook_serve(int pidfd, int in, int errors, const char *state, int time
 	return 0;
 }
 
-static int hook_run(const struct spec_hook *h, const char *state, char *const *env, struct err *e)
+static int hook_run(const struct spec_hook *h, const char *state, char *const *env, int signal_fd,
+		    struct err *e)
 {
 	int in[2], errors[2];
 	char said[HOOK_STDERR_MAX] = "";
@@ -120,8 +125,9 @@ static int hook_run(const struct spec_hook *h, const char *state, char *const *e
 		return err_sys(e, ERR_CT_HOOK, "fork");
 	}
 	_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	int rc =
-	    pidfd < 0 ? -errno : hook_serve(pidfd, in[1], errors_fd, state, h->timeout_s, said);
+	int rc = pidfd < 0
+		     ? -errno
+		     : hook_serve(pidfd, in[1], errors_fd, state, h->timeout_s, signal_fd, said);
 	int status = 0;
 
 	if (rc)
@@ -144,10 +150,10 @@ static int hook_run(const struct spec_hook *h, const char *state, char *const *e
 }
 
 int hooks_run(const struct spec_hook_list *hooks, const char *name, const char *state_json,
-	      char *const *env, struct err *e)
+	      char *const *env, int signal_fd, struct err *e)
 {
 	for (size_t i = 0; i < hooks->count; i++)
-		if (hook_run(&hooks->v[i], state_json, env, e))
+		if (hook_run(&hooks->v[i], state_json, env, signal_fd, e))
 			return err_prefix(e, "error running %s hook #%zu: ", name, i);
 	return 0;
 }

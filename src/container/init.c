@@ -221,7 +221,7 @@ static int run_start_hooks(struct start *s, char *const *env, struct err *e)
 	_free_ char *text = json_dumps(state, JSON_COMPACT);
 
 	json_decref(state);
-	return hooks_run(hooks, "startContainer", text, env, e);
+	return hooks_run(hooks, "startContainer", text, env, -1, e);
 }
 
 int init_main(struct start *s)

@@ -45,7 +45,7 @@ static void run_poststop(const struct container *c, const struct spec *spec)
 	for (size_t i = 0; i < spec->hooks.poststop.count; i++) {
 		struct spec_hook_list one = {&spec->hooks.poststop.v[i], 1};
 
-		if (hooks_run(&one, "poststop", text, NULL, &e))
+		if (hooks_run(&one, "poststop", text, NULL, -1, &e))
 			log_warn("%s", e.msg);
 	}
 }
@@ -352,7 +352,7 @@ static int run_poststart(struct container *c, const struct spec *spec, struct er
 	_free_ char *text = json_dumps(state, JSON_COMPACT);
 
 	json_decref(state);
-	return hooks_run(&spec->hooks.poststart, "poststart", text, NULL, e);
+	return hooks_run(&spec->hooks.poststart, "poststart", text, NULL, -1, e);
 }
 
 int container_start(int root_fd, const char *id, struct err *e)

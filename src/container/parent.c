@@ -138,9 +138,10 @@ static int run_runtime_hooks(struct start *s, struct err *e)
 	_free_ char *text = json_dumps(state, JSON_COMPACT);
 
 	json_decref(state);
-	int rc = hooks_run(&h->prestart, "prestart", text, NULL, e);
+	int rc = hooks_run(&h->prestart, "prestart", text, NULL, s->signal_fd, e);
 
-	return rc ? rc : hooks_run(&h->create_runtime, "createRuntime", text, NULL, e);
+	return rc ? rc
+		  : hooks_run(&h->create_runtime, "createRuntime", text, NULL, s->signal_fd, e);
 }
 
 /* config-linux.md "The Container Process State": what the seccomp agent is told. */
@@ -210,6 +211,17 @@ static int died(struct start *s, pid_t pid, struct err *e)
 		       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
+int parent_interrupted(int signal_fd)
+{
+	struct signalfd_siginfo si;
+
+	if (read(signal_fd, &si, sizeof(si)) != sizeof(si))
+		return 0;
+	int sig = (int)si.ssi_signo;
+
+	return sig == SIGINT || sig == SIGTERM || sig == SIGHUP || sig == SIGQUIT ? sig : 0;
+}
+
 /* Waits for the child's next message, or for somebody who wants the start to end. */
 static int wait_message(const struct start *s, struct err *e)
 {
@@ -219,13 +231,10 @@ static int wait_message(const struct start *s, struct err *e)
 	for (;;) {
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			return err_sys(e, ERR_SYS, "waiting for the container's init");
-		struct signalfd_siginfo si;
+		int sig = p[1].revents ? parent_interrupted(s->signal_fd) : 0;
 
-		if (p[1].revents && read(s->signal_fd, &si, sizeof(si)) == sizeof(si) &&
-		    (si.ssi_signo == SIGINT || si.ssi_signo == SIGTERM || si.ssi_signo == SIGHUP ||
-		     si.ssi_signo == SIGQUIT))
-			return err_set(e, ERR_NONE, -EINTR, "interrupted by signal %u",
-				       si.ssi_signo);
+		if (sig)
+			return err_set(e, ERR_NONE, -EINTR, "interrupted by signal %d", sig);
 		if (p[0].revents)
 			return 0;
 	}

@@ -219,7 +219,7 @@ static int run_hooks(struct start *s, struct err *e)
 	_free_ char *text = json_dumps(state, JSON_COMPACT);
 
 	json_decref(state);
-	return hooks_run(&h->create_container, "createContainer", text, NULL, e);
+	return hooks_run(&h->create_container, "createContainer", text, NULL, -1, e);
 }
 
 /* The parent's descriptor is of the parent's mount namespace, where this one may clone nothing: the

@@ -104,9 +104,10 @@ int console_send(int sock, int master, struct err *e);
 int console_fix_stdio_owner(const struct start *s, struct err *e);
 
 /* hooks.c */
-/* env: of hooks that name none; NULL: the caller's own. */
+/* env: of hooks that name none; NULL: the caller's own. signal_fd: whose ending signals stop them,
+ * or -1. */
 int hooks_run(const struct spec_hook_list *hooks, const char *name, const char *state_json,
-	      char *const *env, struct err *e);
+	      char *const *env, int signal_fd, struct err *e);
 
 /* notify.c */
 int notify_prepare(struct start *s,
@@ -141,6 +142,8 @@ int init_prepare_process(struct start *s, char **ret_file, struct err *e);
 
 /* parent.c: the parent's half, shared by create, run and exec */
 int parent_prepare(struct start *s, int root_fd, struct err *e);
+/* The number of a signal that asks the start to end; 0: none has come. */
+int parent_interrupted(int signal_fd);
 /* The control group with its limits and the complete device rules. pid: for systemd's scope, else
  * 0. */
 int parent_create_cgroup(struct start *s, pid_t pid, struct err *e);

@@ -206,7 +206,7 @@ no_memory() {
 
 @test "SIGTERM and SIGINT during create undo it" {
 	local sig hook pid
-	printf '#!/bin/sh\n: >%s/hooked\nexec sleep 4\n' "$BATS_TEST_TMPDIR" >hook
+	printf '#!/bin/sh\n: >%s/hooked\nexec sleep 20\n' "$BATS_TEST_TMPDIR" >hook
 	chmod +x hook
 	config '.hooks = {createRuntime: [{path: "'"$BUNDLE/hook"'"}]}'
 	config '.linux.resources.pids = {limit: 50}'
@@ -216,7 +216,7 @@ no_memory() {
 		pid=$!
 		wait_for 5 test -e "$BATS_TEST_TMPDIR/hooked"
 		kill -$sig $pid
-		wait_for 30 eval "! kill -0 $pid 2>/dev/null"
+		wait_for 5 eval "! kill -0 $pid 2>/dev/null"
 		wait $pid && fail "create succeeded" || true
 		clean "create interrupted by SIG$sig"
 	done
