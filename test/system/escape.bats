@@ -218,8 +218,8 @@ race() {
 	grep -q done grab.log || fail "$(<grab.log)"
 	# As a mount of its own it is "/", as a memfd it has the name.
 	grep -qE 'saw (/$|.*runtime)' grab.log || fail "the attack never saw the runtime: $(<grab.log)"
-	[[ $(<grab.log) != *WROTE* ]]
 	programs_untouched
+	[[ $(<grab.log) != *WROTE* ]] || fail "$(<grab.log)"
 }
 
 @test "a created container's init cannot be overwritten from beside it, with every right" {
