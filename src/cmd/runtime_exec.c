@@ -152,8 +152,6 @@ static int build_process(struct cli *c, int root, struct spec **ret, struct err 
 	_container_ struct container ct = {.dir_fd = -1, .cgroup.fd = -1};
 	int rc = container_load(root, cli_argv(c)[0], false, &ct, e);
 
-	if (!rc && container_status(&ct) == CONTAINER_STOPPED)
-		rc = err_set(e, ERR_CT_STATE, -ESRCH, "cannot exec in a stopped container");
 	if (!rc)
 		rc = container_spec(&ct, ret, e);
 	return rc ? rc : from_flags(c, *ret, e);
