@@ -28,6 +28,14 @@ static char *rootfs_path(const struct spec *spec)
 					 : mem_printf("%s/%s", spec->bundle, spec->root_path);
 }
 
+/* A source inside the root file system means what the mounts before it have put there. */
+static bool is_in_root(const char *source, const char *root)
+{
+	size_t len = strlen(root);
+
+	return !strncmp(source, root, len) && (source[len] == '/' || !source[len]);
+}
+
 /* Sources that init could not open by itself: in a user namespace its root may be nobody for their
  * directories, and only the outer namespace may id-map. They are cloned here, with the caller's
  * rights, and inherited as descriptors. */
@@ -39,10 +47,9 @@ int rootfs_open_sources(struct start *s, struct err *e)
 	if (!spec->ns[SPEC_NS_MOUNT].present || s->rootless)
 		return 0;
 	bool userns = spec->ns[SPEC_NS_USER].present;
+	_free_ char *path = rootfs_path(spec);
 
 	if (userns) {
-		_free_ char *path = rootfs_path(spec);
-
 		s->rootfs_fd =
 		    open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 		if (s->rootfs_fd < 0)
@@ -55,7 +62,9 @@ int rootfs_open_sources(struct start *s, struct err *e)
 	for (size_t i = 0; i < spec->mounts_count; i++) {
 		const struct spec_mount *m = &spec->mounts[i];
 
-		if (m->kind != SPEC_MOUNT_BIND || !(userns || m->idmap != SPEC_IDMAP_NONE))
+		if (m->kind != SPEC_MOUNT_BIND)
+			continue;
+		if (m->idmap == SPEC_IDMAP_NONE && (!userns || is_in_root(m->source, path)))
 			continue;
 		s->mount_fds[i] = mount_open_source(s, m, e);
 		if (s->mount_fds[i] < 0)

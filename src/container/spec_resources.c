@@ -12,7 +12,8 @@ static int read_access(struct spec_reader *r, const struct spec_at *at, const js
 	struct spec_device_rule *rule = base;
 	const char *s = json_string_value(v);
 
-	if (!s || !*s || s[strspn(s, "rwm")])
+	/* An 'a' among them adds nothing; runc's users have it. */
+	if (!s || !*s || s[strspn(s, "rwma")])
 		return spec_fail(r, at, NULL, "expected a combination of r, w and m");
 	rule->read = strchr(s, 'r');
 	rule->write = strchr(s, 'w');

@@ -147,6 +147,19 @@ flags_of() { sh_args "awk '\$5 == \"$1\" { print \$6 }' /proc/self/mountinfo"; }
 	out_is data
 }
 
+@test "a source inside the root file system is what earlier mounts put there, in a user namespace too" {
+	needs_root
+	config '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}]
+		| .linux.gidMappings = .linux.uidMappings'
+	chown -R 100000:100000 rootfs
+	mkdir -p rootfs/first rootfs/second
+	mount_add /first bind "$SRC" bind
+	mount_add /second bind "$BUNDLE/rootfs/first" bind
+	args cat /second/file
+	run_rt run "$ID"
+	out_is data
+}
+
 @test "a mount over a symlink goes to its target inside the root file system" {
 	mkdir -p rootfs/real
 	ln -s /real rootfs/link
