@@ -45,7 +45,8 @@ int container_run(int root_fd, const char *id, const struct spec *spec, const ch
 
 /* `exec`: another process in a running container. process NULL fields are the container's own. */
 struct container_exec {
-	const struct spec *spec; /* the container's configuration, if it has been parsed; else NULL */
+	const struct spec
+	    *spec; /* the container's configuration, if it has been parsed; else NULL */
 	const struct spec_process *process;
 	const char *const *sub_cgroups; /* "path" or "controller:path"; NULL: none */
 	bool ignore_paused;

@@ -68,14 +68,14 @@ need_root() {
 	[ "$(files "$BATS_TEST_TMPDIR/dest")" = ./usr/libexec/viv/mine ]
 	rm "$BATS_TEST_TMPDIR/dest/usr/libexec/viv/mine"
 	DESTDIR=$BATS_TEST_TMPDIR/dest "$TOP/tools/uninstall" "$VIV_BUILD"
-	[ -z "$(find "$BATS_TEST_TMPDIR/dest" -path '*viv*')" ]
+	[ -z "$(cd "$BATS_TEST_TMPDIR/dest" && find . -path '*viv*')" ]
 }
 
 @test "the Debian package builds and lintian finds no error in it" {
 	BATS_TEST_TIMEOUT=600
 	command -v dpkg-buildpackage >/dev/null || skip "dpkg-dev is not installed"
 	DEB_BUILD_OPTIONS="nocheck parallel=$(nproc)" "$TOP/tools/deb" "$DEBS"
-	run lintian --fail-on error --tag-display-limit 0 "$DEBS"/vivarium_*.deb
+	TMPDIR=$BATS_TEST_TMPDIR run lintian --fail-on error --tag-display-limit 0 "$DEBS"/vivarium_*.deb
 	echo "$output"
 	[ "$status" -eq 0 ]
 }
