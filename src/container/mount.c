@@ -92,18 +92,19 @@ int mount_fs(const char *type, const char *source, const char *const *options, u
 
 /* --- sources of bind mounts --- */
 
-/* A detached copy of the tree at m->source, id-mapped where asked. */
-int mount_open_source(const struct start *s, const struct spec_mount *m, struct err *e)
+int mount_open_source(const struct start *s, const struct spec_mount *m, int source_fd,
+		      struct err *e)
 {
 	_free_ char *joined = NULL;
 	const char *source = m->source;
 
 	if (source[0] != '/')
 		source = joined = mem_printf("%s/%s", s->spec->bundle, source);
-	_close_ int fd = open_tree(
-	    AT_FDCWD, source,
-	    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (m->recursive_bind ? AT_RECURSIVE : 0u) |
-		(m->src_nofollow || m->copy_symlink ? AT_SYMLINK_NOFOLLOW : 0u));
+	_close_ int fd =
+	    open_tree(source_fd >= 0 ? source_fd : AT_FDCWD, source_fd >= 0 ? "" : source,
+		      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
+			  (m->recursive_bind ? AT_RECURSIVE : 0u) |
+			  (m->src_nofollow || m->copy_symlink ? AT_SYMLINK_NOFOLLOW : 0u));
 
 	if (fd < 0)
 		return err_sys(e, ERR_CT_MOUNT, "mount source '%s'", source);
@@ -284,16 +285,37 @@ static int copy_symlink(struct mount_env *env, const struct spec_mount *m, int t
 	return rc && rc != -EEXIST ? err_set(e, ERR_CT_MOUNT, rc, "symlink: %s", strerror(-rc)) : 0;
 }
 
-static int mount_bind(struct mount_env *env, size_t index, struct err *e)
+/* The prepared tree, or what the source is now: inside the root file system it may be what an
+ * earlier mount has put there, and links of an image must not lead out. */
+static int bind_tree(struct mount_env *env, size_t index, struct err *e)
 {
 	const struct spec_mount *m = &env->s->spec->mounts[index];
 	int prepared = env->s->mount_fds ? env->s->mount_fds[index] : -1;
-	_close_ int tree =
-	    prepared >= 0 ? fcntl(prepared, F_DUPFD_CLOEXEC, 0) : mount_open_source(env->s, m, e);
+	const char *inside = rootfs_inside(env->s->spec, m->source);
+
+	if (prepared >= 0) {
+		int fd = fcntl(prepared, F_DUPFD_CLOEXEC, 0);
+
+		return fd < 0 ? err_sys(e, ERR_SYS, "descriptor of the source") : fd;
+	}
+	if (!inside)
+		return mount_open_source(env->s, m, -1, e);
+	_close_ int source = root_open(
+	    env->rootfd, inside, O_PATH | (m->src_nofollow || m->copy_symlink ? O_NOFOLLOW : 0));
+
+	return source < 0 ? err_set(e, ERR_CT_MOUNT, source, "mount source '%s': %s", m->source,
+				    strerror(-source))
+			  : mount_open_source(env->s, m, source, e);
+}
+
+static int mount_bind(struct mount_env *env, size_t index, struct err *e)
+{
+	const struct spec_mount *m = &env->s->spec->mounts[index];
+	_close_ int tree = bind_tree(env, index, e);
 	struct stat st;
 
 	if (tree < 0)
-		return prepared >= 0 ? err_sys(e, ERR_SYS, "descriptor of the source") : tree;
+		return tree;
 	if (fstat(tree, &st) < 0)
 		return err_sys(e, ERR_CT_MOUNT, "source '%s'", m->source);
 	if (m->copy_symlink && S_ISLNK(st.st_mode))

@@ -28,12 +28,14 @@ static char *rootfs_path(const struct spec *spec)
 					 : mem_printf("%s/%s", spec->bundle, spec->root_path);
 }
 
-/* A source inside the root file system means what the mounts before it have put there. */
-static bool is_in_root(const char *source, const char *root)
+const char *rootfs_inside(const struct spec *spec, const char *path)
 {
+	_free_ char *root = rootfs_path(spec);
 	size_t len = strlen(root);
 
-	return !strncmp(source, root, len) && (source[len] == '/' || !source[len]);
+	if (strncmp(path, root, len) || (path[len] != '/' && path[len]))
+		return NULL;
+	return path[len] ? path + len : "/";
 }
 
 /* Sources that init could not open by itself: in a user namespace its root may be nobody for their
@@ -47,9 +49,10 @@ int rootfs_open_sources(struct start *s, struct err *e)
 	if (!spec->ns[SPEC_NS_MOUNT].present || s->rootless)
 		return 0;
 	bool userns = spec->ns[SPEC_NS_USER].present;
-	_free_ char *path = rootfs_path(spec);
 
 	if (userns) {
+		_free_ char *path = rootfs_path(spec);
+
 		s->rootfs_fd =
 		    open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
 		if (s->rootfs_fd < 0)
@@ -64,9 +67,9 @@ int rootfs_open_sources(struct start *s, struct err *e)
 
 		if (m->kind != SPEC_MOUNT_BIND)
 			continue;
-		if (m->idmap == SPEC_IDMAP_NONE && (!userns || is_in_root(m->source, path)))
+		if (m->idmap == SPEC_IDMAP_NONE && (!userns || rootfs_inside(spec, m->source)))
 			continue;
-		s->mount_fds[i] = mount_open_source(s, m, e);
+		s->mount_fds[i] = mount_open_source(s, m, -1, e);
 		if (s->mount_fds[i] < 0)
 			return err_prefix(e, "error mounting '%s' to rootfs at '%s': ", m->source,
 					  m->destination);

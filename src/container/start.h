@@ -62,6 +62,8 @@ int idmap_become_root(struct err *e); /* uid 0, gid 0 in the present user namesp
 /* rootfs.c */
 int rootfs_open_sources(struct start *s, struct err *e); /* parent, before clone */
 int rootfs_setup(struct start *s, struct err *e);        /* child: mounts, devices, masks, pivot */
+/* What follows the root file system in a host's path, absolute; NULL where it is not below. */
+const char *rootfs_inside(const struct spec *spec, const char *path);
 
 /* mount.c */
 /* A mount that is finished when everything below it has been made: filled (control groups), made
@@ -79,7 +81,10 @@ struct mount_env {
 	size_t late_count;
 };
 void mount_later(struct mount_env *env, const struct spec_mount *m, int fd); /* takes fd */
-int mount_open_source(const struct start *s, const struct spec_mount *m, struct err *e);
+/* A detached copy of the tree at m->source, id-mapped where asked. source_fd: the source, already
+ * opened; -1: by its path. */
+int mount_open_source(const struct start *s, const struct spec_mount *m, int source_fd,
+		      struct err *e);
 int mount_one(struct mount_env *env, size_t index, struct err *e);
 int mount_finish(struct mount_env *env, struct err *e);
 int mount_attach(int tree_fd, int target_fd);
