@@ -121,41 +121,55 @@ static int write_time_offsets(const struct start *s, struct err *e)
 	return rc ? err_set(e, ERR_SYS, rc, "time offsets: %s", strerror(-rc)) : 0;
 }
 
+/* Joins what joined[] does not have yet, the mount namespace excepted. Not strict: leaves out what
+ * the caller has no rights over. */
+static int join_others(const struct start *s, bool *joined, bool strict, struct err *e)
+{
+	for (int i = SPEC_NS_PID; i < SPEC_NS_COUNT; i++) {
+		if (!s->spec->ns[i].path || i == SPEC_NS_MOUNT || joined[i])
+			continue;
+		int rc = join(s, (enum spec_ns)i, e);
+
+		joined[i] = !rc;
+		if (rc && (strict || rc != -EPERM))
+			return rc;
+		if (rc)
+			*e = (struct err){0};
+	}
+	return 0;
+}
+
+static int enter_userns(struct start *s, struct err *e)
+{
+	int rc = 0;
+
+	if (s->spec->ns[SPEC_NS_USER].path)
+		rc = join(s, SPEC_NS_USER, e);
+	else if (unshare(CLONE_NEWUSER) < 0)
+		rc = err_sys(e, ERR_SYS, "user namespace cannot be made");
+	else
+		rc = sync_ask(s->sync, SYNC_MAPS, 0, e);
+	return rc ? rc : idmap_become_root(e);
+}
+
 static int prepare_intermediate(struct start *s, struct err *e)
 {
 	const struct spec *spec = s->spec;
+	bool joined[SPEC_NS_COUNT] = {false};
 	int rc = 0;
 
-	/* The user namespace first, because it gives the rights over those it owns; the mount
-	 * namespace last, because the paths are of the present one. Where joining first fails for
-	 * lack of rights over the others, they are ours from the present namespace: try them once
-	 * before. */
-	if (spec->ns[SPEC_NS_USER].path) {
-		rc = join(s, SPEC_NS_USER, e);
+	/* The user namespace gives the rights over those that it owns, and takes away those over
+	 * the caller's: the others are tried before it and after it. The mount namespace is last,
+	 * because the paths are of the present one. */
+	if (spec->ns[SPEC_NS_USER].present) {
+		rc = join_others(s, joined, false, e);
 		if (!rc)
-			rc = idmap_become_root(e);
-	} else if (spec->ns[SPEC_NS_USER].present) {
-		for (int i = SPEC_NS_PID; i < SPEC_NS_COUNT && !rc && !s->rootless; i++)
-			if (spec->ns[i].path && i != SPEC_NS_MOUNT)
-				rc = join(s, (enum spec_ns)i, e);
-		if (!rc && unshare(CLONE_NEWUSER) < 0)
-			rc = err_sys(e, ERR_SYS, "user namespace cannot be made");
-		if (!rc)
-			rc = sync_ask(s->sync, SYNC_MAPS, 0, e);
-		if (!rc)
-			rc = idmap_become_root(e);
-		if (!rc && !s->rootless) { /* joined already, but for the mount namespace */
-			if (spec->ns[SPEC_NS_MOUNT].path)
-				rc = join(s, SPEC_NS_MOUNT, e);
-			goto late;
-		}
+			rc = enter_userns(s, e);
 	}
-	for (int i = SPEC_NS_PID; i < SPEC_NS_COUNT && !rc; i++)
-		if (spec->ns[i].path && i != SPEC_NS_MOUNT)
-			rc = join(s, (enum spec_ns)i, e);
+	if (!rc)
+		rc = join_others(s, joined, true, e);
 	if (!rc && spec->ns[SPEC_NS_MOUNT].path)
 		rc = join(s, SPEC_NS_MOUNT, e);
-late:
 	if (rc || !spec->ns[SPEC_NS_TIME].present || spec->ns[SPEC_NS_TIME].path)
 		return rc;
 	if (unshare(CLONE_NEWTIME) < 0)
@@ -167,7 +181,7 @@ static void intermediate(struct start *s, int (*child)(struct start *))
 {
 	struct err e = {0};
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	start_as_child(s);
 	int rc = 0;
 
 	if (s->c->cgroup.systemd)

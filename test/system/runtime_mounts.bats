@@ -151,8 +151,8 @@ flags_of() { sh_args "awk '\$5 == \"$1\" { print \$6 }' /proc/self/mountinfo"; }
 	needs_root
 	config '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}]
 		| .linux.gidMappings = .linux.uidMappings'
-	chown -R 100000:100000 rootfs
 	mkdir -p rootfs/first rootfs/second
+	chown -R 100000:100000 rootfs
 	mount_add /first bind "$SRC" bind
 	mount_add /second bind "$BUNDLE/rootfs/first" bind
 	args cat /second/file

@@ -202,3 +202,21 @@ hold_ns() {
 	run_rt run "$ID"
 	status_is 3
 }
+
+@test "a user namespace is joined beside a network namespace that it does not own" {
+	config '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}]
+		| .linux.gidMappings = .linux.uidMappings | .mounts |= map(select(.type != "sysfs"))'
+	chown -R 100000:100000 rootfs
+	chmod a+x "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test"
+	start_sleeper "$ID-owner"
+	hold_ns --net
+	join_ns user "/proc/$(rt state "$ID-owner" | jq .pid)/ns/user"
+	join_ns network "/proc/$held/ns/net"
+	config 'del(.linux.uidMappings, .linux.gidMappings, .linux.maskedPaths) | .linux.readonlyPaths = []
+		| .linux.cgroupsPath += "-2"'
+	sh_args 'readlink /proc/self/ns/net; cat /proc/self/uid_map'
+	run_rt run "$ID"
+	ok
+	out_has "$(readlink "/proc/$held/ns/net")"
+	out_has 100000
+}
