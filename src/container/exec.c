@@ -47,7 +47,7 @@ static int child(struct entry *x)
 	char *file = NULL;
 	_close_ int root = -1;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	start_as_child(s);
 	/* The container's processes see this one from setns on: they may not look inside. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	int rc = process_initial_affinity(s->process, &e);
@@ -103,7 +103,7 @@ static void intermediate(struct entry *x)
 {
 	struct err e = {0};
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	start_as_child(&x->s);
 	int rc = cgroup_join_self(&x->s.c->cgroup, &e);
 
 	x->s.joined = true;
@@ -184,6 +184,7 @@ static int start_process(struct entry *x, pid_t *pid, struct err *e)
 	if (rc)
 		return rc;
 	s->sync = pair[1];
+	s->sync_peer = pair[0];
 	/* As in a run: who has no question need not wait for the answer to "ready". */
 	s->asks_nothing = !s->rootless && !s->in_userns && !s->filter.has_notify;
 	rc = spawn(x, pid, e);

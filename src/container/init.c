@@ -224,13 +224,21 @@ static int run_start_hooks(struct start *s, char *const *env, struct err *e)
 	return hooks_run(hooks, "startContainer", text, env, -1, e);
 }
 
+void start_as_child(struct start *s)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (s->sync_peer >= 0)
+		close(s->sync_peer);
+	s->sync_peer = -1;
+}
+
 int init_main(struct start *s)
 {
 	struct err e = {0};
 	char *file = NULL;
 	int fifo = -1;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	start_as_child(s);
 	s->c->init.pid = getpid();
 	int rc = make_container(s, &e);
 

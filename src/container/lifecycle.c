@@ -176,6 +176,7 @@ static int clone_init(struct start *s, pid_t *ret_pid, struct err *e)
 	if (rc)
 		return rc;
 	s->sync = pair[1];
+	s->sync_peer = pair[0];
 	rc = ns_clone(s, init_main, ret_pid, e);
 	close(pair[1]);
 	s->sync = pair[0];

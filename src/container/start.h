@@ -23,7 +23,8 @@ struct start {
 	struct seccomp_prog filter;
 	int proc_fd; /* /proc of the host, O_PATH: immune to what the container mounts on its own */
 	int sync;    /* this side of the pair */
-	int fifo_fd; /* O_PATH of exec.fifo; -1: start at once */
+	int sync_peer;     /* the other side, in a child until start_as_child() */
+	int fifo_fd;       /* O_PATH of exec.fifo; -1: start at once */
 	int fds_dir_fd;    /* init's own /proc/self/fd as a mount without surroundings, -1 */
 	int notify_dir_fd; /* O_PATH of the notify socket's directory, -1 */
 	int signal_fd;     /* signals to the runtime while it starts or attends */
@@ -142,6 +143,9 @@ int lsm_exec_label(const struct start *s, struct err *e);
 bool lsm_selinux_enabled(void);
 
 /* init.c */
+/* First thing in every child: it ends with its parent. What the signal misses, because the parent was gone before it was
+ * asked for, the end of file of the pair does not: so the parent's side of it must not stay open here. */
+void start_as_child(struct start *s);
 int init_main(struct start *s);
 int init_prepare_process(struct start *s, char **ret_file, struct err *e);
 
