@@ -165,9 +165,7 @@ static int pass_listener(struct start *s, pid_t pid, int number, struct err *e)
 	json_t *j = json_pack(
 	    "{s:s, s:o, s:i, s:s, s:o}", "ociVersion", SPEC_VERSION, "fds", fds, "pid", (int)pid,
 	    "metadata", sc->listener_metadata ? sc->listener_metadata : "", "state",
-	    container_state_json(s->c, pid == s->c->init.pid && s->process == &s->spec->process
-					   ? CONTAINER_CREATING
-					   : CONTAINER_RUNNING));
+	    container_state_json(s->c, !s->is_exec ? CONTAINER_CREATING : CONTAINER_RUNNING));
 	_free_ char *text = json_dumps(j, JSON_COMPACT);
 
 	json_decref(j);
@@ -187,7 +185,7 @@ static int learn_pid(struct start *s, pid_t *pid, pid_t reported, struct err *e)
 
 	reap(-*pid);
 	*pid = reported;
-	if (s->process != &s->spec->process)
+	if (s->is_exec)
 		return 0;
 	s->c->init.pid = reported;
 	int rc = proc_stat(reported, &s->c->init.start, &state);
