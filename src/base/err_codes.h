@@ -71,4 +71,20 @@ ERR_CODE(STATE_FUTURE, "STATE-FUTURE", 4, "That revision has not happened yet",
 	"A read asked for a revision behind the newest one; often the store was replaced by an older copy.", "Read the present state, and go on from its revision.")
 ERR_CODE(SETTINGS, "SETTINGS", 2, "The settings cannot be used",
 	"A settings file is not YAML, has an unknown key, or a value that does not suit its key.", "The message names file and line; `viv settings` lists the keys, `viv settings set KEY VALUE` writes them.")
+ERR_CODE(TAR_FORMAT, "TAR-FORMAT", 1, "The archive cannot be read",
+	"The bytes are no tar archive, a header of it is damaged, or it ends in the middle of an entry.", "Get the archive again; compare its digest with what its source says.")
+ERR_CODE(TAR_LIMIT, "TAR-LIMIT", 1, "An archive exceeds a limit",
+	"A name, a header, an attribute list or a sparse map of the archive is larger than any real one.", "The message names the limit; make the archive again without what exceeds it.")
+ERR_CODE(COMPRESSION, "COMPRESSION", 1, "Compressed data is damaged",
+	"A gzip or zstd stream has a wrong check sum, an impossible code, or ends early.", "Get the file again; compare its digest with what its source says.")
+ERR_CODE(LAYER_DIGEST, "LAYER-DIGEST", 1, "A layer is not what its image says",
+	"The digest of the uncompressed layer differs from the DiffID in the image's configuration.", "Pull or load the image again; if it persists, the image was made wrongly at its source.")
+ERR_CODE(LAYER_MISSING, "LAYER-MISSING", 3, "A layer is not here",
+	"The image names a layer that the store does not have, or not in the form that is needed.", "Pull or load the image again.")
+ERR_CODE(LAYER_IO, "LAYER-IO", 1, "A layer cannot be stored or read",
+	"The file system of the store refused an operation: no space, no permission, no such feature.", "The message names the kernel's reason; see `viv doctor`.")
+ERR_CODE(LAYER_PATH, "LAYER-PATH", 1, "A layer names a place that cannot be",
+	"An entry of the layer leads outside of its root, or through something that is no directory.", "Do not use this image: no tool makes such layers by accident.")
+ERR_CODE(LAYER_MOUNT, "LAYER-MOUNT", 1, "An image cannot be mounted",
+	"The kernel refused the mount, or the caller may not mount here.", "The message names the step; see `viv doctor` for what this host can do.")
 /* clang-format on */
