@@ -87,4 +87,30 @@ ERR_CODE(LAYER_PATH, "LAYER-PATH", 1, "A layer names a place that cannot be",
 	"An entry of the layer leads outside of its root, or through something that is no directory.", "Do not use this image: no tool makes such layers by accident.")
 ERR_CODE(LAYER_MOUNT, "LAYER-MOUNT", 1, "An image cannot be mounted",
 	"The kernel refused the mount, or the caller may not mount here.", "The message names the step; see `viv doctor` for what this host can do.")
+ERR_CODE(IMG_REFERENCE, "IMG-REFERENCE", 2, "The name of an image is malformed",
+	"A name is [DOMAIN/]PATH[:TAG][@DIGEST]: lower-case letters, digits and single separators in the path; letters, digits, '_', '.' and '-' in the tag.", "Check the name; a digest is sha256: and 64 hexadecimal digits.")
+ERR_CODE(IMG_NOT_FOUND, "IMG-NOT-FOUND", 3, "No such image",
+	"No image of that name, ID or digest is stored for this user.", "List them: viv images. Get it: viv pull NAME. Images of another user are not visible.")
+ERR_CODE(IMG_AMBIGUOUS, "IMG-AMBIGUOUS", 4, "Several images are meant",
+	"The beginning of an ID fits more than one image, or an image has more than one name.", "Give more digits of the ID, or a name.")
+ERR_CODE(IMG_PLATFORM, "IMG-PLATFORM", 2, "The name of a platform is malformed",
+	"A platform is OS[/ARCHITECTURE[/VARIANT]] in the names of Go, such as linux/amd64 or linux/arm64/v8.", "Check the platform.")
+ERR_CODE(IMG_NO_PLATFORM, "IMG-NO-PLATFORM", 3, "The image does not exist for that platform",
+	"The image's index has no entry for the platform that was asked for, or the stored image is for another.", "The message lists what there is; choose one by --platform.")
+ERR_CODE(IMG_MANIFEST, "IMG-MANIFEST", 1, "The description of an image is damaged",
+	"An index, manifest or configuration is no JSON, lacks a field, contradicts another document, or is of a kind that is not supported.", "Get the image again; if it persists, it was made wrongly at its source.")
+ERR_CODE(IMG_LAYER, "IMG-LAYER", 1, "A layer of that kind cannot be used",
+	"The layer is foreign (not distributable), encrypted, or of an unknown media type.", "Use an image whose layers are tar, gzip or zstd.")
+ERR_CODE(IMG_DIGEST, "IMG-DIGEST", 1, "Content is not what its digest says",
+	"The bytes that came have another digest or size than was promised. Nothing of them was kept.", "Try again; if it persists, the source or something on the way changes the content.")
+ERR_CODE(IMG_CORRUPT, "IMG-CORRUPT", 1, "A stored blob is damaged",
+	"A file of the image store does not have the digest that its name says: a fault of disk or memory, or somebody changed it.", "Find all of them: viv image verify. Get them again: viv image verify --repair.")
+ERR_CODE(IMG_BLOB, "IMG-BLOB", 3, "A blob is not here",
+	"The image store does not have the content that the message names.", "Pull or load the image again.")
+ERR_CODE(IMG_STORE, "IMG-STORE", 1, "The image store cannot be used",
+	"A file operation below the store's directory failed: no space, no permission, a file system that lacks something.", "The message names the kernel's reason. Free space: viv image prune.")
+ERR_CODE(IMG_IN_USE, "IMG-IN-USE", 4, "The image is in use",
+	"It is mounted, an instance was made from it, or it has several names and was asked for by its ID.", "Remove what uses it first, or use --force where the message says so.")
+ERR_CODE(IMG_ARCHIVE, "IMG-ARCHIVE", 1, "The archive holds no image",
+	"The file is neither a docker-archive nor an OCI layout, is cut short, or lacks a part that it names.", "Make it again with `save`; the message names what is missing.")
 /* clang-format on */
