@@ -113,4 +113,22 @@ ERR_CODE(IMG_IN_USE, "IMG-IN-USE", 4, "The image is in use",
 	"It is mounted, an instance was made from it, or it has several names and was asked for by its ID.", "Remove what uses it first, or use --force where the message says so.")
 ERR_CODE(IMG_ARCHIVE, "IMG-ARCHIVE", 1, "The archive holds no image",
 	"The file is neither a docker-archive nor an OCI layout, is cut short, or lacks a part that it names.", "Make it again with `save`; the message names what is missing.")
+ERR_CODE(DISK_FORMAT, "DISK-FORMAT", 1, "It is no valid disk image of that format",
+	"The file is of another format, was cut short, or its header or tables contradict themselves.", "See what it is: viv disk info FILE. Name the right format with -f.")
+ERR_CODE(DISK_CORRUPT, "DISK-CORRUPT", 1, "The disk image is damaged",
+	"Tables of the image contradict each other; it was marked so, or the operation met the damage.", "Copy the image first, then: viv disk check -r all FILE.")
+ERR_CODE(DISK_LOCKED, "DISK-LOCKED", 4, "The disk image is in use",
+	"Another process (a virtual machine, qemu-img, another viv) holds a lock on the image that excludes this use.", "End that process (`fuser FILE` names it); `-U` reads all the same where an inconsistent view is acceptable.")
+ERR_CODE(DISK_OPTION, "DISK-OPTION", 2, "An option of the disk image is wrong",
+	"A format does not know the option, or the value does not suit it.", "See the options of a format: viv disk create -f FORMAT -o help.")
+ERR_CODE(DISK_CHAIN, "DISK-CHAIN", 1, "The chain of backing images cannot be used",
+	"A backing image is missing, the chain is circular, or longer than supported.", "See the chain: viv disk info --backing-chain FILE; `viv disk rebase -u` names another backing image.")
+ERR_CODE(DISK_UNTRUSTED, "DISK-UNTRUSTED", 5, "An untrusted image names another file",
+	"Images that are not trusted may not lead to other files of the host.", "Look at the names first (viv disk info), then open it as trusted.")
+ERR_CODE(DISK_READONLY, "DISK-READONLY", 5, "The disk image cannot be written",
+	"It was opened read-only, its file is, or its format can only be read.", "Check the file's mode, or convert it to a format that can be written.")
+ERR_CODE(DISK_IO, "DISK-IO", 1, "Reading or writing the disk image failed",
+	"The kernel or the server refused an access to the image's file.", "See the kernel's log (`dmesg`) for errors of the device; check free space and quota.")
+ERR_CODE(DISK_FULL, "DISK-FULL", 7, "There is no room for the disk image",
+	"The file system is full, or a quota or file size limit is reached.", "Free space; a half-made target has been removed.")
 /* clang-format on */
