@@ -1,6 +1,6 @@
 /* Compressed streams of layers: gzip (RFC 1952, by libisal) and zstd (RFC 8878, by libzstd), in and
- * out. Both ways push: bytes go in in pieces of any size, what comes of them goes to a function in
- * pieces of at most COMPRESSION_CHUNK. Several members or frames, one after the other, are one
+ * out. Both ways push: bytes go in in pieces of any size, what comes of them goes to a function, in
+ * pieces of at most COMPRESSION_CHUNK unless they are handed through. Several members or frames, one after the other, are one
  * stream, and zstd's skippable frames are nothing, so that eStargz and zstd:chunked read as plain.
  * Memory does not depend on the stream but for zstd's window, which COMPRESSION_WINDOW_LOG bounds.
  * What is written depends on input and level alone: the same bytes give the same stream.

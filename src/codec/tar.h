@@ -7,7 +7,8 @@
  * out in order, each with its place in the archive, so that a reader may leave the data where it
  * is. Written: ustar, and PAX records where ustar cannot say it.
  *
- * Names are not judged here: an entry's path may be absolute or full of "..". No threads, no fds.
+ * Names are not judged here: an entry's path may be absolute or full of "..". Global PAX headers
+ * change nothing, because no container engine applies them to layers. No threads, no fds.
  * Errors: -EBADMSG ERR_TAR_FORMAT for what is no tar archive or ends early, -E2BIG ERR_TAR_LIMIT
  * past a bound below, and whatever the sink returned. */
 #ifndef CODEC_TAR_H
@@ -56,8 +57,7 @@ struct tar_entry {
 	uint32_t mtime_ns;
 	uint32_t dev_major, dev_minor;
 	uint64_t size;        /* of the file, holes included; 0 for everything else */
-	uint64_t data_offset; /* of the stored data in the archive, a multiple of TAR_BLOCK but for
-			       * sparse files of PAX form 1.0, where it is too */
+	uint64_t data_offset; /* of the stored bytes in the archive, a multiple of TAR_BLOCK */
 	uint64_t data_len;    /* stored bytes */
 	const struct tar_xattr *xattrs;
 	size_t xattr_count;

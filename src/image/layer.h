@@ -8,9 +8,9 @@
  *                whose kernel has no EROFS.
  * Several layers are joined by overlay, or by fuse-overlayfs where that is refused.
  *
- * A layer appears whole or not at all. DiffIDs are written as in the image's configuration:
- * "sha256:…" of the uncompressed tar. Processes may use a store at once; a handle belongs to one
- * thread. doc/format/layers.md has the files.
+ * A layer appears whole or not at all, and is held (image/store.h) from then on. Its DiffID is the
+ * sha256 of the uncompressed tar. Processes may use a store at once; a writer belongs to one thread
+ * at a time. doc/format/layers.md has the files.
  * Errors: -EBADMSG ERR_TAR_FORMAT … as of the tar, -EBADMSG ERR_LAYER_DIGEST for another DiffID
  * than was said, -ENOENT ERR_LAYER_MISSING, -ENOSPC and others of the file system ERR_LAYER_IO. */
 #ifndef IMAGE_LAYER_H
@@ -21,10 +21,10 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "codec/digest.h"
+#include "image/store.h"
 
 #define LAYER_COUNT_MAX 128u /* of one image */
-
-struct image_store;
 
 enum layer_backend {
 	LAYER_AUTO, /* the better one that this host and caller can use */
@@ -36,15 +36,15 @@ enum layer_backend {
 
 struct layer_writer;
 
-/* Begins a layer. diff_id: what the bytes must turn out to be, or NULL where that is not known.
- * Returns owned in *ret. */
-int layer_writer_new(struct image_store *s, const char *diff_id, enum layer_backend backend,
-		     struct layer_writer **ret, struct err *e);
+/* Begins a layer. diff_id: what the bytes must turn out to be, or NULL where that is not known; a
+ * known one is held. Returns owned in *ret. */
+int layer_writer_new(struct image_store *s, const struct digest *diff_id,
+		     enum layer_backend backend, struct layer_writer **ret, struct err *e);
 /* The next bytes of the uncompressed tar. */
 int layer_writer_append(struct layer_writer *w, const void *p, size_t len, struct err *e);
 /* Checks the DiffID, makes everything durable and visible. A layer that was there meanwhile is
- * success. The DiffID goes to *ret_diff_id (owned; may be NULL). The writer remains to be freed. */
-int layer_writer_commit(struct layer_writer *w, char **ret_diff_id, struct err *e);
+ * success. ret_diff_id may be NULL. The writer remains to be freed. */
+int layer_writer_commit(struct layer_writer *w, struct digest *ret_diff_id, struct err *e);
 /* Drops what was not committed. */
 void layer_writer_free(struct layer_writer *w);
 
@@ -57,20 +57,21 @@ struct layer_info {
 };
 
 /* Is it here, in a form that this host and caller can mount? */
-bool layer_exists(struct image_store *s, const char *diff_id);
-int layer_stat(struct image_store *s, const char *diff_id, struct layer_info *ret, struct err *e);
+bool layer_exists(struct image_store *s, const struct digest *diff_id);
+int layer_stat(struct image_store *s, const struct digest *diff_id, struct layer_info *ret,
+	       struct err *e);
 /* An fd of the uncompressed tar, byte for byte as it came. -ENOENT ERR_LAYER_MISSING: this back end
  * does not keep it. */
-int layer_open_tar(struct image_store *s, const char *diff_id, struct err *e);
+int layer_open_tar(struct image_store *s, const struct digest *diff_id, struct err *e);
 /* Reads the layer again and compares it with its DiffID (LAYER_EROFS: tar and index). -EBADMSG. */
-int layer_verify(struct image_store *s, const char *diff_id, struct err *e);
+int layer_verify(struct image_store *s, const struct digest *diff_id, struct err *e);
 /* A missing layer is success. Mounts that use it stay usable. */
-int layer_remove(struct image_store *s, const char *diff_id, struct err *e);
+int layer_remove(struct image_store *s, const struct digest *diff_id, struct err *e);
 
 /* --- mounting --- */
 
 struct layer_mount {
-	const char *const *diff_ids; /* the lowest first, as in the image's configuration */
+	const struct digest *diff_ids; /* the lowest first, as in the image's configuration */
 	size_t count;
 	/* Both on one file system: changes go to upper, work is empty and overlay's own. NULL: the
 	 * root file system is read-only. */
