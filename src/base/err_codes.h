@@ -131,4 +131,26 @@ ERR_CODE(DISK_IO, "DISK-IO", 1, "Reading or writing the disk image failed",
 	"The kernel or the server refused an access to the image's file.", "See the kernel's log (`dmesg`) for errors of the device; check free space and quota.")
 ERR_CODE(DISK_FULL, "DISK-FULL", 7, "There is no room for the disk image",
 	"The file system is full, or a quota or file size limit is reached.", "Free space; a half-made target has been removed.")
+ERR_CODE(REG_UNREACHABLE, "REG-UNREACHABLE", 6, "The registry cannot be reached",
+	"Its name does not resolve, nothing answers there, or the connection broke or stalled more often than is retried.", "Check the name, the network and the proxy (https_proxy, no_proxy). A pull continues where it was cut.")
+ERR_CODE(REG_TLS, "REG-TLS", 6, "The registry's TLS connection is not trusted",
+	"Its certificate is not signed by an authority that this host knows, is for another name or has expired, or the server speaks no TLS.", "Put its authority's certificate into /etc/viv/certs.d/REGISTRY/ca.crt. For a registry without TLS name it: --insecure REGISTRY, or \"insecure\": true in registries.json.")
+ERR_CODE(REG_DENIED, "REG-DENIED", 5, "The registry refuses access",
+	"It wants a login, the login is wrong or has expired, or that user may not do this to that repository.", "Log in again: viv login REGISTRY.")
+ERR_CODE(REG_NOT_FOUND, "REG-NOT-FOUND", 3, "The registry does not have it",
+	"There is no such repository, tag or digest; some registries say so, too, where a login is missing.", "Check the name; log in where the repository is private: viv login REGISTRY.")
+ERR_CODE(REG_BUSY, "REG-BUSY", 6, "The registry is overloaded or broken",
+	"It answered 429 (too many requests) or 5xx each time, although each attempt waited longer.", "Try again later; a pull continues where it was cut. Rate limits are often higher after viv login.")
+ERR_CODE(REG_PROTOCOL, "REG-PROTOCOL", 1, "The registry's answer makes no sense",
+	"It contradicts the OCI distribution specification, is too large, or leads around in circles. A proxy in between may be the reason.", "Check that the name is that of a registry; try without the proxy or the mirror.")
+ERR_CODE(REG_DIGEST, "REG-DIGEST", 1, "The registry sent other bytes than it announced",
+	"Digest or size of what arrived differ from what the manifest says: the registry, a mirror or a proxy damages data or lies. Nothing of it was kept.", "Try again, or without the mirror or proxy; the image may have to be pushed again.")
+ERR_CODE(REG_AUTH, "REG-AUTH", 2, "Stored logins cannot be used",
+	"config.json (or auth.json) is malformed, or its credential helper is missing or failed.", "The message names the file or the helper; viv logout and viv login write the entry again.")
+ERR_CODE(REG_CONFIG, "REG-CONFIG", 2, "The registries' configuration cannot be used",
+	"registries.json, or a certificate that belongs to a registry, is malformed or unreadable, or a registry is blocked there.", "The message names file and place.")
+ERR_CODE(POLICY_FORMAT, "POLICY-FORMAT", 2, "The signature policy cannot be used",
+	"policy.json is malformed, or asks for something that this version cannot check. Then nothing is accepted.", "The message names file and place; the format is that of containers-policy.json(5).")
+ERR_CODE(POLICY_REJECTED, "POLICY-REJECTED", 5, "The policy does not accept this image",
+	"policy.json rejects images of that name, or wants a signature that the image does not have.", "Ask who keeps the policy, or have the image signed with an accepted key.")
 /* clang-format on */

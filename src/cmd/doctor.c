@@ -3,7 +3,6 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "codec/template.h"
-#include "cmd/commands.h"
 #include "cmd/viv.h"
 
 #include <stdio.h>

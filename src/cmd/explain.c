@@ -2,7 +2,6 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "cmd/commands.h"
 #include "cmd/viv.h"
 #include "codec/template.h"
 
