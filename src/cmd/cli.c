@@ -11,6 +11,37 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* --- the tables --- */
+
+const struct cli_command *cli_next_command(const struct cli_program *p,
+					   const struct cli_command *cmd)
+{
+	const struct cli_command *const *t = p->tables;
+
+	if (cmd && cmd[1].name)
+		return cmd + 1;
+	while (cmd && *t) { /* the table that ends behind cmd */
+		const struct cli_command *end = *t++;
+
+		while (end->name)
+			end++;
+		if (end == cmd + 1)
+			break;
+	}
+	while (*t && !(*t)->name)
+		t++;
+	return *t;
+}
+
+int (*cli_handler_of(const struct cli_program *p, const struct cli_command *cmd))(struct cli *c)
+{
+	const struct cli_handler *h = p->handlers;
+
+	while (!cmd->run && h && h->command && !str_eq(h->command, cmd->name))
+		h++;
+	return cmd->run || !h ? cmd->run : h->run;
+}
+
 /* --- finding names --- */
 
 const struct cli_flag *cli_find_long(const struct cli *c, const char *name, size_t len,
@@ -120,12 +151,18 @@ int cli_usage(const struct cli *c, const char *fmt, ...)
 	return c->program->usage_status;
 }
 
+/* By the program's own --output: that of `save` names a file. */
 static bool wants_json(const struct cli *c)
 {
-	struct cli_value *v;
+	const struct cli_scope *s = &c->scope[SCOPE_PROGRAM];
 
-	return cli_find_long(c, "output", strlen("output"), &v) && v->text &&
-	       str_after(v->text, "json");
+	each_flag (f, s->flags)
+		if (str_eq(f->name, "output")) {
+			const char *text = s->values[f - s->flags].text;
+
+			return text && str_after(text, "json");
+		}
+	return false;
 }
 
 int cli_fail(const struct cli *c, const struct err *e)
@@ -375,13 +412,15 @@ static int run(struct cli *c)
 		return cli_print_noun_help(p, c->noun), p->usage_status;
 	if (!c->command && !p->bare)
 		return cli_print_help(p, NULL, false), p->usage_status;
+	int (*handler)(struct cli * c) = c->command ? cli_handler_of(p, c->command) : p->bare;
 	int rc = c->command ? check_args(c) : 0;
 
-	if (!rc && p->before)
-		rc = p->before(c);
-	if (!rc)
-		rc = c->command ? c->command->run(c) : p->bare(c);
-	return rc;
+	if (rc)
+		return rc;
+	if (!handler)
+		return p->elsewhere(c->command, c->command->passthrough ? c->args.v : c->words);
+	rc = p->before ? p->before(c) : 0;
+	return rc ? rc : handler(c);
 }
 
 /* Output that was lost (a full disk) is a failure; a reader that went away is not worth a word. */
@@ -396,7 +435,7 @@ static int flush(const struct cli_program *p, int status)
 
 int cli_main(const struct cli_program *p, int argc, char **argv)
 {
-	struct cli c = {.program = p};
+	struct cli c = {.program = p, .words = argv + (argc > 0)};
 	int status;
 
 	cli_scope_init(&c.scope[SCOPE_PROGRAM], p->globals);

@@ -1,7 +1,10 @@
-/* The command line's one table. A program is an array of struct cli_command; parser, --help, man
- * pages, completion and the reference page all come from it. Grammar: CLI chapter of
+/* The command line's one table. A program has tables of struct cli_command; parser, --help, man
+ * pages, completion and the reference page all come from them. Grammar: CLI chapter of
  * ARCHITECTURE.md. A command handler gets parsed values and returns the exit status. No global
- * state. */
+ * state.
+ *
+ * Several programs may share their tables: each shows all of them, runs the commands for which it
+ * has handlers, and hands the others to the program that the row names. */
 #ifndef CMD_CLI_H
 #define CMD_CLI_H
 
@@ -49,15 +52,23 @@ struct cli_command {
 	int args_min, args_max;       /* positionals; max -1: any */
 	bool stop_at_positional;      /* flags end at the first positional (exec, run) */
 	bool passthrough; /* raw argv goes to the handler: links that keep their tool's grammar */
+	int (*run)(struct cli *c); /* NULL: the handler is in the program's list, or elsewhere */
+	const char *program;       /* where elsewhere is: "viv-image" */
+};
+
+/* What runs a command of a shared table; the lists end with command == NULL. */
+struct cli_handler {
+	const char *command; /* the row's name */
 	int (*run)(struct cli *c);
-	/* passthrough: completes the last of the words that follow the command; NULL: files */
-	int (*complete_words)(int argc, char **argv);
 };
 
 struct cli_program {
 	const char *name; /* "viv", "viv runtime" */
 	const char *summary, *description;
-	const struct cli_command *commands; /* ends with name == NULL */
+	const struct cli_command *const
+	    *tables; /* each ends with name == NULL, the list with NULL */
+	const struct cli_handler
+	    *handlers; /* of the rows without one; NULL: every row has its own */
 	/* before the command, and after it unless the command has a flag of that name */
 	const struct cli_flag *globals;
 	const char *const *groups; /* order of headings, NULL-terminated */
@@ -72,6 +83,10 @@ struct cli_program {
 	int (*bare)(struct cli *c); /* no command given; NULL: help */
 	/* prints the names of a kind that begin so, for completion: "name" or "name\tsummary" */
 	int (*names)(const char *kind, const char *prefix);
+	/* Becomes the program of a command that has no handler here, and returns the exit status
+	 * where that fails. words: the line behind the program's name, or for a passthrough command
+	 * behind the command; "__complete" comes first where the last word is to be completed. */
+	int (*elsewhere)(const struct cli_command *cmd, char *const *words);
 	void *context; /* the handlers' own */
 };
 

@@ -153,6 +153,19 @@ static int positional(const struct spot *spot, const char *last)
 	return names(spot->c.program, kind, last);
 }
 
+/* The program that runs a command completes its words, too: it knows the names. */
+static int complete_elsewhere(const struct cli_program *p, const struct cli_command *cmd, int argc,
+			      char **argv)
+{
+	static char complete[] = "__complete";
+	_free_ char **words = mem_array((size_t)argc + 2, sizeof(*words));
+
+	words[0] = complete;
+	for (int i = 0; i < argc; i++)
+		words[i + 1] = argv[i];
+	return p->elsewhere(cmd, words);
+}
+
 static int complete(struct spot *spot, int argc, char **argv, char **before)
 {
 	const struct cli_program *p = spot->c.program;
@@ -161,10 +174,13 @@ static int complete(struct spot *spot, int argc, char **argv, char **before)
 	for (int i = 0; before[i] && !spot->lost;) {
 		i += step(spot, before + i);
 		const struct cli_command *cmd = spot->c.command;
+		bool own = cmd && cli_handler_of(p, cmd);
 
 		if (cmd && cmd->passthrough)
-			return cmd->complete_words ? cmd->complete_words(argc - i, argv + i)
-						   : names(p, "file", last);
+			return own ? names(p, "file", last)
+				   : complete_elsewhere(p, cmd, argc - i, argv + i);
+		if (cmd && !own)
+			return complete_elsewhere(p, cmd, argc, argv);
 	}
 	if (spot->lost)
 		return 0;

@@ -22,6 +22,7 @@ enum { SCOPE_COMMAND, SCOPE_PROGRAM, SCOPE_COUNT };
 
 struct cli {
 	const struct cli_program *program;
+	char **words;                      /* the line behind the program's name */
 	const struct cli_command *command; /* NULL: none named */
 	const char *noun; /* a word that only begins commands: "image" of "image ls" */
 	struct cli_scope scope[SCOPE_COUNT];
@@ -31,8 +32,15 @@ struct cli {
 };
 
 #define each_flag(f, flags) for (const struct cli_flag *f = (flags); f && f->name; f++)
-#define each_command(cmd, program) \
-	for (const struct cli_command *cmd = (program)->commands; cmd && cmd->name; cmd++)
+#define each_command(cmd, program)                                                   \
+	for (const struct cli_command *cmd = cli_next_command((program), NULL); cmd; \
+	     cmd = cli_next_command((program), cmd))
+
+/* The row behind this one, in whichever table; NULL: the first, and at the end. */
+const struct cli_command *cli_next_command(const struct cli_program *p,
+					   const struct cli_command *cmd);
+/* What runs the command here; NULL: another program does. */
+int (*cli_handler_of(const struct cli_program *p, const struct cli_command *cmd))(struct cli *c);
 
 /* Makes the slots, with the fallbacks in them. done: also of a scope that is all zero. */
 void cli_scope_init(struct cli_scope *s, const struct cli_flag *flags);

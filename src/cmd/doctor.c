@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "codec/template.h"
+#include "cmd/commands.h"
 #include "cmd/viv.h"
 
 #include <stdio.h>

@@ -2,6 +2,7 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "cmd/commands.h"
 #include "cmd/viv.h"
 #include "codec/template.h"
 

@@ -160,6 +160,8 @@ void launch(long *stack)
 
 		if (p->link[0] && equal(name, p->link))
 			become(p->program, p->sealed, argv, env);
+		if (equal(word, p->word) && p->whole)
+			become(p->program, p->sealed, argv, env);
 		if (equal(word, p->word)) {
 			argv[1] = (char *)(long)p->program;
 			become(p->program, p->sealed, argv + 1, env);

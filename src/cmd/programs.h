@@ -1,5 +1,6 @@
 /* Which program answers to which word: `viv WORD …`, or a link to `viv` of that name. Everything
- * else is viv-cli's. */
+ * else is viv-cli's. For words of the table of commands this is only a short cut, and a unit test
+ * compares the two. */
 #ifndef CMD_PROGRAMS_H
 #define CMD_PROGRAMS_H
 
@@ -15,10 +16,13 @@ struct program {
 	/* Executed from a sealed memfd, so that a container that gets at /proc/PID/exe of it finds
 	 * nothing that it could overwrite, or that shares pages with the host's file. */
 	bool sealed;
+	/* The program gets the whole line: it has the table of all commands (cmd/table.h). Else the
+	 * word is taken off, and the program's own command line follows. */
+	bool whole;
 };
 
 static const struct program programs[] = {
-    {"runtime", "runc", "viv-runtime", true},
+    {"runtime", "runc", "viv-runtime", .sealed = true},
 };
 
 #endif

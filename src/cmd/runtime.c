@@ -209,7 +209,7 @@ const struct cli_program runtime_program = {
 		   " with runc's commands, arguments and exit "
 		   "statuses. A bundle is a directory with config.json and a root file system; "
 		   "'viv runtime spec' writes an example of the former.",
-    .commands = commands,
+    .tables = (const struct cli_command *const[]){commands, NULL},
     .globals = globals,
     .groups = groups,
     .usage_status = 1,

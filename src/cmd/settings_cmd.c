@@ -1,6 +1,7 @@
 /* viv settings, settings get, set and unset. */
 #include "base/cleanup.h"
 #include "base/mem.h"
+#include "cmd/commands.h"
 #include "cmd/viv.h"
 #include "codec/template.h"
 

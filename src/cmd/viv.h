@@ -1,24 +1,25 @@
-/* What the commands of viv-cli share: one handler per file, listed in main.c. */
+/* What the programs behind `viv` share that have its table of commands (table.h): viv-cli,
+ * viv-image. */
 #ifndef CMD_VIV_H
 #define CMD_VIV_H
 
 #include "cmd/cli.h"
 #include "cmd/output.h"
 #include "cmd/settings.h"
+#include "cmd/table.h"
 
-int cmd_completion(struct cli *c);
-int cmd_doctor(struct cli *c);
-int cmd_explain(struct cli *c);
-int cmd_info(struct cli *c);
-int cmd_settings(struct cli *c);
-int cmd_settings_get(struct cli *c);
-int cmd_settings_set(struct cli *c);
-int cmd_settings_unset(struct cli *c);
-int cmd_status(struct cli *c); /* bare `viv` */
-int cmd_version(struct cli *c);
-/* `viv-cli runtime …`: `viv` itself goes there directly; help and completion come through here. */
-int cmd_runtime(struct cli *c);
-int cmd_runtime_complete(int argc, char **argv);
+struct viv_program {
+	const struct cli_handler *handlers;
+	int (*bare)(struct cli *c);                         /* NULL: help */
+	int (*names)(const char *kind, const char *prefix); /* see struct cli_program */
+};
+
+/* The whole of main(): settings, log, parsing, the handler or the program that has it. Returns the
+ * exit status. */
+int viv_main(const struct viv_program *p, int argc, char **argv);
+
+/* Becomes the program beside this one that a command's row names (struct cli_program, elsewhere). */
+int delegate(const struct cli_command *cmd, char *const *words);
 
 /* The settings, as loaded before the handler ran. */
 const struct settings *viv_settings(const struct cli *c);
@@ -34,14 +35,5 @@ int viv_print_object(const struct cli *c, const struct output_column *columns,
 /* Whether to colour standard output: --color, the settings, NO_COLOR and the terminal, in this
  * order. */
 bool viv_colour(const struct cli *c);
-
-/* Flags of commands that print data; each ends the command's own list by `VIV_FORMAT_FLAG, {0}`. */
-#define VIV_FORMAT_FLAG                                                                           \
-	{                                                                                         \
-		"format",                                                                         \
-		    .type = CLI_STRING, .metavar = "TEMPLATE",                                    \
-		    .help =                                                                       \
-			"Go template for each row, as in Docker; also \"json\" and \"table …\"" \
-	}
 
 #endif

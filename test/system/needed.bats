@@ -26,3 +26,7 @@ is_static_pie() {
 @test "viv-scope needs libc, jansson and libsystemd" {
 	[ "$(needed viv-scope)" = "libc libjansson libsystemd" ]
 }
+
+@test "viv-image needs libc, jansson and libfyaml" {
+	[ "$(needed viv-image)" = "libc libfyaml libjansson" ]
+}
