@@ -253,14 +253,11 @@ bash_complete() {
 }
 
 @test "completion in an interactive bash" {
-	printf 'source %q\nPATH=%q:$PATH\n' "$VIV_BUILD/doc/viv" "$VIV_BUILD" >"$BATS_TEST_TMPDIR/rc"
-	run script -qec "timeout 20 bash --rcfile $BATS_TEST_TMPDIR/rc -i" /dev/null < <(
-		sleep 1
-		printf 'echo viv-is-here; viv --output=jsonl expl\t CT-EXIS\t\n'
-		sleep 2
-		printf 'exit\n'
-	)
-	[[ $output == *'"Code":"CT-EXISTS"'* ]]
+	printf 'PS1="ready> "\nsource %q\nPATH=%q:$PATH\n' "$VIV_BUILD/doc/viv" "$VIV_BUILD" >"$BATS_TEST_TMPDIR/rc"
+	run "$BATS_TEST_DIRNAME/../lib/typist.py" "env TERM=dumb bash --rcfile $BATS_TEST_TMPDIR/rc -i" \
+		'ready> ' 'viv --output=jsonl expl\t' 'explain ' 'CT-EXIS\t' 'CT-EXISTS ' '\r' \
+		'"Code":"CT-EXISTS"' '' 'ready> ' 'exit\r'
+	[ "$status" -eq 0 ] || { echo "$output"; false; }
 }
 
 @test "completion in zsh" {
