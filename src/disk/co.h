@@ -1,7 +1,7 @@
 /* Coroutines and the context that they run in: drivers are plain sequential code that yields where
- * it waits. A context is a thread's: it owns an io_uring (where the kernel refuses one, a pool of
- * threads does the same work), a pool of stacks, and the coroutines that wait. Nothing here is
- * thread-safe but what says so; a node, its context and its coroutines belong to one thread.
+ * it waits. A context is a thread's, which has one at a time: it owns an io_uring (where the kernel
+ * refuses one, a pool of threads does the same work), a pool of stacks, and the coroutines that
+ * wait. A node, its context and its coroutines belong to one thread.
  *
  * Functions marked [waits] may be called inside a coroutine, where they yield, and outside of any,
  * where they drive the context until they are done; so tools and tests call them as they are.
@@ -39,7 +39,7 @@ struct disk_ctx_options {
 
 /* o may be NULL. Fails only where neither io_uring nor threads can be had. */
 int disk_ctx_new(const struct disk_ctx_options *o, struct disk_ctx **ret_ctx, struct err *e);
-/* Every node is closed and every coroutine ended before. NULL is fine. */
+/* Every node is closed and every coroutine ended before; by the same thread. NULL is fine. */
 void disk_ctx_free(struct disk_ctx *ctx);
 
 /* An fd that polls readable while completions wait, for a thread that has its own loop; the context
@@ -63,15 +63,16 @@ typedef void co_fn(void *arg);
 /* Starts fn(arg) in a new coroutine and returns when it waits for the first time or has ended. It
  * may be called inside a coroutine and outside. */
 void co_spawn(struct disk_ctx *ctx, co_fn *fn, void *arg);
-/* The running coroutine; NULL outside. */
+/* The running coroutine; outside of any, the thread itself, which can wait and be woken likewise. */
 struct co *co_self(void);
-/* Waits until someone calls co_wake(). Only inside. A wake that comes first is not kept: whoever
- * waits checks its condition in a loop. */
+/* Is this a coroutine, not the thread itself? */
+bool co_inside(void);
+/* [waits] Until someone calls co_wake(). Whoever waits checks its condition in a loop. */
 void co_wait(void);
-/* Makes a waiting coroutine run at the next turn of its context. */
+/* Makes a waiting coroutine run at the next turn of its context; nothing where it does not wait. */
 void co_wake(struct co *co);
-/* Lets others run. Only inside. */
-void co_yield (void);
+/* [waits] Lets others run. */
+void co_turn(void);
 /* [waits] */
 void co_sleep(struct disk_ctx *ctx, uint64_t ns);
 
@@ -80,7 +81,7 @@ struct co_queue {
 	struct co *first, *last;
 };
 
-void co_queue_wait(struct co_queue *q); /* only inside */
+void co_queue_wait(struct co_queue *q); /* [waits] */
 bool co_queue_wake(struct co_queue *q); /* the first; false where nobody waits */
 void co_queue_wake_all(struct co_queue *q);
 static inline bool co_queue_empty(const struct co_queue *q)
@@ -88,14 +89,13 @@ static inline bool co_queue_empty(const struct co_queue *q)
 	return !q->first;
 }
 
-/* A lock that may be held across waits. Fair; not recursive. Zeroed is open. Only inside, except
- * where it is open. */
+/* A lock that may be held across waits. Fair; not recursive. Zeroed is open. */
 struct co_mutex {
 	bool held;
 	struct co_queue waiting;
 };
 
-void co_lock(struct co_mutex *m);
+void co_lock(struct co_mutex *m); /* [waits] */
 void co_unlock(struct co_mutex *m);
 
 /* Counts what is under way, so that it can be waited for. */
@@ -110,7 +110,7 @@ static inline void co_group_add(struct co_group *g)
 }
 void co_group_end(struct co_group *g);
 /* [waits] Until nothing is under way. */
-void co_group_wait(struct disk_ctx *ctx, struct co_group *g);
+void co_group_wait(struct co_group *g);
 
 /* --- waiting for the kernel; results are those of the system call, or a negative errno --- */
 

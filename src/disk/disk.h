@@ -35,8 +35,9 @@ struct disk_driver; /* disk/driver.h */
 /* --- open and close --- */
 
 enum disk_flags {
-	DISK_WRITE = 1 << 0, /* opened for writing too */
-	DISK_PROBE = 1 << 1, /* no driver named: look at the content. Without: that is an error */
+	DISK_WRITE = 1 << 0,      /* opened for writing too */
+	DISK_PROBE = 1 << 1,      /* where no format is named, by the caller or by an image for its
+				backing file, look at the content; without, that is an error */
 	DISK_UNTRUSTED = 1 << 2,  /* no file that the image names is opened */
 	DISK_NO_BACKING = 1 << 3, /* the chain is not opened; d->backing is NULL */
 	DISK_NO_IO = 1 << 4,    /* metadata only (info): no key is needed, data calls are -EPERM */
@@ -147,7 +148,8 @@ struct disk_req {
 	void (*done)(struct disk_req *r, int rc); /* may free r, and submit again */
 };
 
-/* Starts it; done() may come before this returns. */
+/* Starts it; done() may come before this returns. What it waits for is given to the kernel at the next
+ * turn of the context (disk_ctx_poll()), so that many requests go together. */
 void disk_submit(struct disk_req *r);
 
 /* --- where data is --- */
@@ -196,8 +198,8 @@ extern const char *const disk_prealloc_names[]; /* "off", …, NULL */
  * call made is removed. */
 int disk_create(struct disk_ctx *ctx, const struct disk_driver *drv, const char *filename,
 		const json_t *opts, unsigned flags, struct err *e);
-/* The create options of a driver together with those of the protocol below it. */
-const struct disk_opt *disk_create_opts(const struct disk_driver *drv);
+/* The create options of a driver together with those of a file below it. Owned; free(). */
+struct disk_opt *disk_create_opts(const struct disk_driver *drv);
 
 enum disk_truncate_flags { DISK_TRUNCATE_ZERO = 1 << 0 /* what is added reads as zeroes */ };
 

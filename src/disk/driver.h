@@ -154,7 +154,7 @@ struct disk {
 	unsigned perm, shared;
 
 	struct disk_range_lock *ranges; /* the core's: aligned writes under way */
-	void *range_waiters;
+	struct co_queue range_waiters;
 	unsigned in_flight; /* requests */
 };
 
