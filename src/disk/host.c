@@ -181,10 +181,20 @@ static int host_open(struct disk *d, json_t *o, struct err *e)
 	return 0;
 }
 
+static void drop_locks(const char *name, struct host *h)
+{
+	if (h->lock && h->locked)
+		disk_host_lock(h->fd, name, h->perm, h->shared, 0, DISK_PERM_ALL, NULL);
+	h->locked = false;
+}
+
+/* io_uring may hold the open file for a moment longer than we do, and the locks with it: they go
+ * first. */
 static int host_close(struct disk *d)
 {
 	struct host *h = d->state;
 
+	drop_locks(d->filename, h);
 	return close(h->fd) < 0 ? -errno : 0;
 }
 
@@ -201,17 +211,19 @@ static int host_reopen(struct disk *d, unsigned flags, struct err *e)
 	if (fstat(h->fd, &old) < 0 || old.st_ino != st.st_ino || old.st_dev != st.st_dev)
 		return err_set(e, ERR_DISK_IO, -ESTALE, "'%s' is another file now", d->filename);
 	/* The old locks are ours: they must not stand in the way of the new ones. */
-	if (h->lock && h->locked)
-		disk_host_lock(h->fd, d->filename, h->perm, h->shared, 0, DISK_PERM_ALL, NULL);
+	bool was_locked = h->locked;
+
+	drop_locks(d->filename, h);
 	fresh.locked = false;
 	fresh.fd = fd;
 	fresh.direct = flags & DISK_DIRECT;
 	int rc = take_locks(d, &fresh, fd, e);
 
 	if (rc < 0) {
-		if (h->lock && h->locked)
-			disk_host_lock(h->fd, d->filename, 0, DISK_PERM_ALL, h->perm, h->shared,
-				       NULL);
+		if (h->lock && was_locked &&
+		    disk_host_lock(h->fd, d->filename, 0, DISK_PERM_ALL, h->perm, h->shared,
+				   NULL) == 0)
+			h->locked = true;
 		return rc;
 	}
 	close(h->fd);
@@ -746,9 +758,20 @@ static int create_prepare(const struct disk_create *c, int fd, bool device, stru
 	return 0;
 }
 
+static int create_locked(const struct disk_create *c, struct host *h, enum disk_prealloc prealloc,
+			 struct err *e)
+{
+	struct disk d = {.ctx = c->ctx, .state = h, .align = 1};
+	int rc = create_prepare(c, h->fd, h->device, e);
+
+	return rc < 0 || h->device || !c->size ? rc : grow(&d, h, c->size, prealloc, e);
+}
+
 static int host_create(const struct disk_create *c, struct err *e)
 {
 	const char *rest = str_after(c->filename, "file:"), *name = rest ? rest : c->filename;
+	struct host h = {.perm = DISK_PERM_WRITE | DISK_PERM_RESIZE,
+			 .shared = DISK_PERM_ALL & ~(unsigned)DISK_PERM_RESIZE};
 	unsigned prealloc = DISK_PREALLOC_OFF;
 	struct stat st;
 	int rc = disk_opts_take_enum(c->opts, "preallocation", disk_prealloc_names, &prealloc, e);
@@ -764,13 +787,15 @@ static int host_create(const struct disk_create *c, struct err *e)
 		return fd;
 	if (fstat(fd, &st) < 0)
 		return host_error(e, "fstat", -errno);
-	rc = create_prepare(c, fd, S_ISBLK(st.st_mode), e);
-	if (rc < 0 || S_ISBLK(st.st_mode))
+	h.fd = fd;
+	h.device = S_ISBLK(st.st_mode);
+	h.lock = wants_lock(LOCKING_AUTO, &h, fd);
+	rc = h.lock ? disk_host_lock(fd, name, 0, DISK_PERM_ALL, h.perm, h.shared, e) : 0;
+	if (rc < 0)
 		return rc;
-	struct host h = {.fd = fd};
-	struct disk d = {.ctx = c->ctx, .state = &h, .align = 1};
-
-	rc = c->size ? grow(&d, &h, c->size, prealloc, e) : 0;
+	h.locked = true;
+	rc = create_locked(c, &h, (enum disk_prealloc)prealloc, e);
+	drop_locks(name, &h);
 	if (rc < 0)
 		return rc;
 	return close(STEAL_FD(fd)) < 0 ? host_error(e, "Could not close file", -errno) : 0;
