@@ -1,9 +1,17 @@
 /* Every driver there is. In the order of probing among equals. */
 #include "disk/driver.h"
 #include "disk/host.h"
+#include "disk/vdi.h"
+#include "disk/vhd.h"
+#include "disk/vhdx.h"
+#include "disk/vmdk.h"
 
 const struct disk_driver *const disk_drivers[] = {
     &disk_driver_host,
     &disk_driver_raw,
+    &disk_driver_vdi,
+    &disk_driver_vmdk,
+    &disk_driver_vhd,
+    &disk_driver_vhdx,
     NULL,
 };
