@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 deps = @$(if $(filter no,$(DEPS)),:,tools/deps) $(1)
 
-.PHONY: all deps run test build-tests bench check format asan clang fuzz coverage deb install uninstall clean help
+.PHONY: all deps run test build-tests bench check format asan clang fuzz iotests coverage deb install uninstall clean help
 
 all: build/build.ninja ## builds build/viv and its siblings
 	@ninja -C build --quiet
@@ -53,6 +53,11 @@ asan clang: %: build-%/build.ninja ## compiles everything with the sanitizers; w
 fuzz: build-fuzz/build.ninja ## libFuzzer, FUZZ_SECONDS=60 per target; TARGETS="spec cli" picks
 	@ninja -C build-fuzz --quiet meson-test-prereq
 	@tools/fuzz build-fuzz $(TARGETS)
+
+iotests: all ## QEMU's own disk tests with qemu-img and with viv; FORMATS="qcow2 vmdk" picks
+	$(call deps,build iotests)
+	@tools/iotests qemu $(FORMATS)
+	@tools/iotests viv $(FORMATS)
 
 coverage: ## lines reached by the unit tests and replays
 	$(call deps,build check coverage)

@@ -193,6 +193,11 @@ int path_rename(int dirfd, const char *from, const char *to)
 	return rc_of(renameat(dirfd, from, dirfd, to));
 }
 
+int path_link(int dirfd, const char *from, const char *to)
+{
+	return rc_of(linkat(dirfd, from, dirfd, to, 0));
+}
+
 int path_symlink(const char *target, int dirfd, const char *path)
 {
 	return rc_of(symlinkat(target, dirfd, path));

@@ -40,6 +40,8 @@ int path_rmdir(int dirfd, const char *path);
  * where path is one or one lies below. */
 int path_remove_tree(int dirfd, const char *path);
 int path_rename(int dirfd, const char *from, const char *to);
+/* A second name for a file; of a symlink itself. */
+int path_link(int dirfd, const char *from, const char *to);
 int path_symlink(const char *target, int dirfd, const char *path);
 int path_readlink(int dirfd, const char *path, char *buf,
 		  size_t size); /* returns length; NUL-terminated */
