@@ -27,9 +27,10 @@
 
 struct image_layer {
 	char *media_type;
-	struct digest digest;  /* of the blob */
-	uint64_t size;         /* of the blob */
-	struct digest diff_id; /* of the uncompressed tar; not set: an artifact's layer */
+	struct digest digest;   /* of the blob */
+	uint64_t size;          /* of the blob */
+	struct digest diff_id;  /* of the uncompressed tar; not set: an artifact's layer */
+	uint64_t unpacked_size; /* of the uncompressed tar; 0: unknown */
 };
 
 /* A record, as read: owns everything, changes nothing when it is changed. */
@@ -48,6 +49,9 @@ struct image {
 };
 
 void image_free(struct image *i);
+bool image_is_artifact(const struct image *i);
+/* What Docker calls its size: the uncompressed layers, as far as their sizes are known. */
+uint64_t image_size(const struct image *i);
 
 static inline void cleanup_image(struct image **i)
 {
@@ -80,6 +84,9 @@ void image_list_done(struct image_list *l);
  * or the platform that the image must have. Returns owned in *ret. */
 int image_find(struct image_store *s, const char *text, const struct platform *want,
 	       struct image **ret, struct err *e);
+/* The same, and by which name it was found: *ret_name is empty (domain NULL) where it was an ID. */
+int image_resolve(struct image_store *s, const char *text, struct image **ret,
+		  struct reference *ret_name, struct err *e);
 /* By the exact name. -ENOENT ERR_IMG_NOT_FOUND. */
 int image_find_name(struct image_store *s, const struct reference *r, struct image **ret,
 		    struct err *e);
@@ -102,10 +109,28 @@ int image_add(struct image_store *s, const struct digest *manifest, const struct
 int image_tag(struct image_store *s, const struct image *i, const struct reference *name,
 	      struct err *e);
 
+/* --- removing --- */
+
+struct image_removed {
+	VEC(char *) untagged; /* canonical names, owned */
+	bool deleted;         /* the image itself is gone */
+	struct digest id;
+};
+
+void image_removed_done(struct image_removed *r);
+
+/* Takes a name off an image, or by ID all of them; without a tag left the image goes, too. What it
+ * consisted of is collected (collect.h). -EBUSY ERR_IMG_IN_USE where something uses it, or where an
+ * ID has names of several repositories and force is false. */
+int image_remove(struct image_store *s, const char *text, bool force, struct image_removed *ret,
+		 struct err *e);
+
 /* Something needs the image until that is removed; who is unique per image ("mount:/mnt",
  * "container:web"). lease 0: until image_use_end(). */
 int image_use(struct image_store *s, const struct image *i, const char *who, int64_t lease,
 	      struct err *e);
 int image_use_end(struct image_store *s, const struct image *i, const char *who, struct err *e);
+/* Who needs it, for messages: "mount:/mnt, container:web". Returns owned in *ret; "" nobody. */
+int image_users(struct image_store *s, const struct digest *manifest, char **ret, struct err *e);
 
 #endif
