@@ -160,6 +160,8 @@ void launch(long *stack)
 
 		if (p->link[0] && equal(name, p->link))
 			become(p->program, p->sealed, argv, env);
+		if (!p->word[0])
+			continue;
 		if (equal(word, p->word) && p->whole)
 			become(p->program, p->sealed, argv, env);
 		if (equal(word, p->word)) {

@@ -10,7 +10,7 @@
 
 /* Characters, not pointers: the launcher has nobody who relocates it. */
 struct program {
-	char word[16];    /* first word of the command line */
+	char word[16];    /* first word of the command line; "" only the link */
 	char link[16];    /* argv[0] of links; "" none */
 	char program[16]; /* file beside viv in the build folder, or in libexec */
 	/* Executed from a sealed memfd, so that a container that gets at /proc/PID/exe of it finds
@@ -22,6 +22,8 @@ struct program {
 };
 
 static const struct program programs[] = {
+    {"disk", "qemu-img", "viv-disk"},
+    {"", "qemu-io", "viv-disk"},
     {"runtime", "runc", "viv-runtime", .sealed = true},
 };
 

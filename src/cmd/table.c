@@ -60,6 +60,14 @@ static const struct cli_command start_table[] = {
 
 static const struct cli_command low_table[] = {
     {
+	.name = "disk",
+	.group = viv_group_low,
+	.args = "COMMAND [ARG...]",
+	.summary = "make, convert, check and change disk images, as qemu-img does",
+	.passthrough = true,
+	.program = "viv-disk",
+    },
+    {
 	.name = "runtime",
 	.group = viv_group_low,
 	.args = "COMMAND [ARG...]",

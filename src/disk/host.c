@@ -684,7 +684,7 @@ static int host_truncate(struct disk *d, uint64_t size, bool exact, enum disk_pr
 
 static const struct disk_opt host_create_opts[] = {
     {"preallocation", DISK_OPT_STRING, "Preallocation mode (allowed values: off, falloc, full)",
-     "off", false},
+     NULL, false},
     {"nocow", DISK_OPT_BOOL, "Turn off copy-on-write (valid only on btrfs)", NULL, false},
     {"extent_size_hint", DISK_OPT_SIZE, "Extent size hint for the image file, 0 to disable", NULL,
      false},

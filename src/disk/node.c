@@ -239,11 +239,6 @@ static int take_common(json_t *o, unsigned *flags, struct err *e)
 	return 0;
 }
 
-static int open_failed(struct err *e, const char *name)
-{
-	return name ? err_prefix(e, "Could not open '%s'", name) : e ? e->rc : -EINVAL;
-}
-
 /* "file" of d: the object in o, else the filename. */
 static int open_file(struct disk *d, json_t *o, const char *filename, bool raw, struct err *e)
 {
@@ -285,7 +280,7 @@ static int probe(struct disk_opening *in, const struct disk_driver **ret_drv, st
 	    .ctx = in->ctx,
 	    .filename = fo ? NULL : in->filename,
 	    .o = fo ? json_incref(fo) : json_object(),
-	    .flags = (in->flags | DISK_SHARE) & ~(unsigned)(DISK_WRITE | DISK_PROBE),
+	    .flags = (in->flags | DISK_SHARE) & ~(unsigned)(DISK_WRITE | DISK_PROBE | DISK_NO_IO),
 	    .role = DISK_ROLE_TOP,
 	};
 	const char *name =
@@ -418,7 +413,7 @@ int disk_open_node(struct disk_opening *in, struct disk **ret_disk, struct err *
 	int rc = choose_driver(in, &drv, e);
 
 	if (rc < 0)
-		return open_failed(e, in->filename);
+		return rc;
 	struct disk *d = mem_alloc(sizeof(*d));
 
 	json_object_del(o, "driver");
@@ -443,10 +438,8 @@ int disk_open_node(struct disk_opening *in, struct disk **ret_disk, struct err *
 	if (rc == 0)
 		rc = open_with(d, in, backing, e);
 	if (rc < 0) {
-		bool named = in->filename && !in->parent;
-
 		node_free(d);
-		return named ? open_failed(e, in->filename) : rc;
+		return rc;
 	}
 	*ret_disk = d;
 	return 0;
@@ -462,7 +455,7 @@ int disk_open(struct disk_ctx *ctx, const char *filename, const json_t *options,
 	if (json) {
 		rc = parse_json_name(json, &in.o, e);
 		if (rc < 0)
-			return open_failed(e, filename);
+			return rc;
 	} else {
 		in.filename = filename;
 		in.o = json_object();
@@ -540,7 +533,7 @@ static int open_backing(struct disk *d, json_t *backing, struct err *e)
 			       "Backing file '%s' creates an infinite loop", path);
 	int rc = open_named_backing(d, path, o, e);
 
-	return rc < 0 ? err_prefix(e, "Could not open backing file") : 0;
+	return rc < 0 ? err_prefix(e, "Could not open backing file: ") : 0;
 }
 
 int disk_open_child(struct disk *d, json_t *o, const char *key, const char *name,

@@ -210,7 +210,7 @@ see 'viv --help'" ]
 
 @test "manual pages: complete, and clean for mandoc" {
 	command -v mandoc >/dev/null || skip "needs mandoc"
-	listed=$({ "$viv" __man --list; "$viv" runtime __man --list; } | sort)
+	listed=$({ "$viv" __man --list; "$viv" runtime __man --list; "$viv" disk __man --list; } | sort)
 	[ "$(cd "$VIV_BUILD/doc/man" && ls -- *.[18] | sort)" = "$listed" ]
 	for page in "$VIV_BUILD"/doc/man/*.[18]; do
 		run mandoc -T lint -W warning "$page"

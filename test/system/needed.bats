@@ -27,6 +27,10 @@ is_static_pie() {
 	[ "$(needed viv-scope)" = "libc libjansson libsystemd" ]
 }
 
+@test "viv-disk needs libc, jansson and liburing" {
+	[ "$(needed viv-disk)" = "libc libjansson liburing" ]
+}
+
 @test "viv-image needs libc, jansson and libfyaml" {
 	[ "$(needed viv-image)" = "libc libfyaml libjansson" ]
 }
