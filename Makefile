@@ -3,7 +3,7 @@
 MAKEFLAGS += --no-print-directory
 deps = @$(if $(filter no,$(DEPS)),:,tools/deps) $(1)
 
-.PHONY: all deps run test build-tests bench check format asan clang fuzz iotests coverage deb install uninstall clean help
+.PHONY: all deps run test build-tests bench check format asan clang fuzz iotests oracle coverage deb install uninstall clean help
 
 all: build/build.ninja ## builds build/viv and its siblings
 	@ninja -C build --quiet
@@ -43,6 +43,10 @@ bench: ## figures beside those of the peers
 	$(call deps,build check bench)
 	@$(MAKE) DEPS=no build-tests
 	@for b in test/bench/*; do [ ! -x "$$b" ] || VIV_BUILD=$(CURDIR)/build "$$b" || exit; done
+
+oracle: build-tests ## the x86 decoder against Zydis: COUNT=100000000 random byte strings, all code of /usr/bin and a kernel
+	$(call deps,build check oracle)
+	@test/oracle build $(COUNT)
 
 format: ## clang-format over every C file
 	@tools/check-format -i

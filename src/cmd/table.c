@@ -7,8 +7,7 @@ const char viv_group_images[] = "Images";
 const char viv_group_low[] = "Low level";
 const char viv_group_host[] = "This installation";
 
-const char *const viv_groups[] = {viv_group_start, viv_group_images, viv_group_low, viv_group_host,
-				  NULL};
+const char *const viv_groups[] = {viv_group_start, viv_group_low, viv_group_host, NULL};
 
 const struct cli_flag viv_globals[] = {
     {"output", 'o', CLI_ENUM, "FORMAT", "form of the output", OUTPUT_FORMATS},

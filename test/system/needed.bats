@@ -31,6 +31,6 @@ is_static_pie() {
 	[ "$(needed viv-disk)" = "libc libjansson liburing" ]
 }
 
-@test "viv-image needs libc, libcrypto, jansson, libfyaml and SQLite" {
-	[ "$(needed viv-image)" = "libc libcrypto libfyaml libjansson libsqlite3" ]
+@test "viv-image needs libc, jansson and libfyaml" {
+	[ "$(needed viv-image)" = "libc libfyaml libjansson" ]
 }
