@@ -61,4 +61,3 @@
 {FLAGS, "F3 0F 01 FA", "MCOMMIT clears the other status flags (APM), zydis: kept"},
 {FLAGS, "only64 F3 0F 01 ED", "TESTUI clears the other status flags (SDM), zydis: kept"},
 {FLAGS, "only64 F3 0F 01 EC", "UIRET restores more than the status flags (SDM); zydis: these"},
-/* clang-format on */
