@@ -159,6 +159,11 @@ const char *repository_domain(const struct repository *p)
 	return p->domain;
 }
 
+struct registry *repository_registry(const struct repository *p)
+{
+	return p->registry;
+}
+
 /* --- endpoints --- */
 
 char *endpoint_base(const struct endpoint *n)

@@ -78,6 +78,7 @@ void repository_may_mount_from(struct repository *p, const char *path);
 /* Mirrors and the registry itself, which is the last. */
 size_t repository_endpoints(const struct repository *p);
 const char *repository_domain(const struct repository *p);
+struct registry *repository_registry(const struct repository *p);
 
 static inline void cleanup_repository(struct repository **p)
 {
