@@ -25,6 +25,9 @@ static const struct program programs[] = {
     {"disk", "qemu-img", "viv-disk"},
     {"", "qemu-io", "viv-disk"},
     {"runtime", "runc", "viv-runtime", .sealed = true},
+    {"login", "", "viv-registry", .whole = true},
+    {"logout", "", "viv-registry", .whole = true},
+    {"search", "", "viv-registry", .whole = true},
 };
 
 #endif

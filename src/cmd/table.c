@@ -7,7 +7,8 @@ const char viv_group_images[] = "Images";
 const char viv_group_low[] = "Low level";
 const char viv_group_host[] = "This installation";
 
-const char *const viv_groups[] = {viv_group_start, viv_group_low, viv_group_host, NULL};
+const char *const viv_groups[] = {viv_group_start, viv_group_images, viv_group_low, viv_group_host,
+				  NULL};
 
 const struct cli_flag viv_globals[] = {
     {"output", 'o', CLI_ENUM, "FORMAT", "form of the output", OUTPUT_FORMATS},
@@ -159,5 +160,5 @@ static const struct cli_command host_table[] = {
 };
 
 const struct cli_command *const viv_tables[] = {
-    start_table, viv_image_table, low_table, host_table, NULL,
+    start_table, viv_image_table, viv_registry_table, low_table, host_table, NULL,
 };

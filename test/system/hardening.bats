@@ -4,7 +4,7 @@
 
 setup_file() {
 	export VIV_BUILD=${VIV_BUILD:-$(cd "$BATS_TEST_DIRNAME/../../build" && pwd)}
-	export STATIC="viv viv-runtime" DYNAMIC="viv-cli viv-disk viv-image viv-scope"
+	export STATIC="viv viv-runtime" DYNAMIC="viv-cli viv-disk viv-image viv-registry viv-scope"
 	# compiler and flags of src/base/err.c, without its file names
 	COMPILE=$(jq -r '.[] | select(.file | endswith("src/base/err.c")) | .command' "$VIV_BUILD/compile_commands.json" |
 		sed -E 's/ -M[DQF]( [^- ][^ ]*)?//g; s/ -[oc] [^ ]+//g')

@@ -31,6 +31,10 @@ is_static_pie() {
 	[ "$(needed viv-disk)" = "libc libjansson liburing" ]
 }
 
+@test "viv-registry needs libcurl and libcrypto, too" {
+	[ "$(needed viv-registry)" = "libc libcrypto libcurl libfyaml libjansson" ]
+}
+
 @test "viv-image needs libc, jansson and libfyaml" {
 	[ "$(needed viv-image)" = "libc libfyaml libjansson" ]
 }
