@@ -29,3 +29,23 @@ int main(int argc, char **argv)
 		p.name = "runc";
 	return cli_main(&p, argc, argv);
 }
+
+/* Where the static program is entered. The C library's start-up relocates nearly every page of
+ * written data, each a read fault followed by a copy with a TLB flush: one call brings them all as
+ * written pages first (a kernel before 5.14 refuses it, and nothing is lost). Then the library's
+ * own entry, with the registers as the kernel left them (System V ABI, AMD64, "Process
+ * Initialization": %rdx is 0 where no dynamic linker ran). */
+__asm__(".globl runtime_entry\n"
+	".type runtime_entry, @function\n"
+	"runtime_entry:\n"
+	"	endbr64\n"
+	"	lea __init_array_start(%rip), %rdi\n"
+	"	and $-4096, %rdi\n"
+	"	lea _edata(%rip), %rsi\n"
+	"	sub %rdi, %rsi\n"
+	"	mov $23, %edx\n" /* MADV_POPULATE_WRITE */
+	"	mov $28, %eax\n" /* madvise */
+	"	syscall\n"
+	"	xor %edx, %edx\n"
+	"	jmp _start\n"
+	".size runtime_entry, .-runtime_entry\n");
