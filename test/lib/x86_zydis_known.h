@@ -9,6 +9,7 @@
 {OPERANDS, "only64 63 /r", "MOVSXD of 16 bits reads 16 (SDM), zydis: 32"},
 {OPERANDS, "EVEX.F2.0F38.W? 68 /r", "VP2INTERSECT writes a pair of mask registers, the number's bit 0 is ignored (SDM); zydis: one"},
 {OPERANDS, "EVEX*F2.0F38.W0 [59A][23AB] /r:m", "four registers, the number's bits 1:0 are ignored (SDM); zydis: one"},
+{OPERANDS, "FF /[24]", "3E is DS here too, as in every legacy mode; zydis: NOTRACK only"},
 {OPERANDS, "DD E8+i", "FUCOMP has one operand (SDM), as FUCOM has; zydis: two"},
 {OPERANDS, "only64 F3 0F C7 /6:r", "SENDUIPI has a 64-bit register (SDM), zydis: of operand size"},
 {OPERANDS, "rexb=1 90", "as its name"},
