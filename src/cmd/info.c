@@ -28,21 +28,7 @@ static int count_containers(const char *run)
 	return n;
 }
 
-/* Where data and run-time state are: the setting, else by the kind of user (CLI chapter, "Files").
- * Returns owned. */
-static char *data_dir(const struct settings *s)
-{
-	const char *root = settings_get(s, "root"), *xdg = getenv("XDG_DATA_HOME"),
-		   *home = getenv("HOME");
-
-	if (root)
-		return mem_strdup(root);
-	if (!geteuid())
-		return mem_strdup("/var/lib/viv");
-	return xdg && *xdg == '/' ? mem_printf("%s/viv", xdg)
-				  : mem_printf("%s/.local/share/viv", home ? home : "");
-}
-
+/* Where run-time state is, by the kind of user (CLI chapter, "Files"). Returns owned. */
 static char *run_dir(void)
 {
 	const char *xdg = getenv("XDG_RUNTIME_DIR");
@@ -81,10 +67,13 @@ int cmd_info(struct cli *c)
 	    {"Containers", "CONTAINERS", false},
 	    {0},
 	};
-	_free_ char *data = data_dir(viv_settings(c)), *run = run_dir();
+	_free_ char *data = NULL, *run = run_dir();
 	struct utsname u;
 	struct sysinfo memory;
+	struct err e = {0};
 
+	if (viv_data_dir(c, &data, &e))
+		return cli_fail(c, &e);
 	uname(&u);
 	sysinfo(&memory);
 	_json_ json_t *v = json_pack(

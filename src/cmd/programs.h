@@ -21,13 +21,20 @@ struct program {
 	bool whole;
 };
 
+/* clang-format off */
 static const struct program programs[] = {
     {"disk", "qemu-img", "viv-disk"},
     {"", "qemu-io", "viv-disk"},
+    {"history", "", "viv-image", .whole = true},
+    {"image", "", "viv-image", .whole = true},
+    {"images", "", "viv-image", .whole = true},
+    {"rmi", "", "viv-image", .whole = true},
+    {"tag", "", "viv-image", .whole = true},
     {"runtime", "runc", "viv-runtime", .sealed = true},
     {"login", "", "viv-registry", .whole = true},
     {"logout", "", "viv-registry", .whole = true},
     {"search", "", "viv-registry", .whole = true},
 };
+/* clang-format on */
 
 #endif

@@ -1,9 +1,11 @@
 #include "cmd/viv.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "cmd/table.h"
 #include "io/logsink.h"
+#include "state/dirs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +51,16 @@ static int before(struct cli *c)
 	log_to(logsink_write, &stderr_sink, level_of(chosen(c, "log-level")));
 	if (rc)
 		log_warn("%s", e.msg);
+	return 0;
+}
+
+int viv_data_dir(const struct cli *c, char **ret, struct err *e)
+{
+	const char *root = settings_get(viv_settings(c), "root");
+
+	if (!root)
+		return dirs_data(ret, e);
+	*ret = mem_strdup(root);
 	return 0;
 }
 

@@ -24,6 +24,9 @@ int delegate(const struct cli_command *cmd, char *const *words);
 /* The settings, as loaded before the handler ran. */
 const struct settings *viv_settings(const struct cli *c);
 
+/* Where data is: the setting `root`, else what suits the user (state/dirs.h). Returns owned in *ret. */
+int viv_data_dir(const struct cli *c, char **ret, struct err *e);
+
 /* What --output, --format or the settings ask for. */
 struct output viv_output(const struct cli *c, const struct output_column *columns);
 

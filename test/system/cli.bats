@@ -67,7 +67,7 @@ on_terminal() { script -qec "stty cols 80; $1" /dev/null </dev/null | tr -d '\r'
 	"$viv" __man --list | sed -n 's/^viv-\(.*\)\.1$/\1/p' >"$BATS_TEST_TMPDIR/commands"
 	[ -s "$BATS_TEST_TMPDIR/commands" ]
 	while read -r command; do
-		command=${command/settings-/settings }
+		command=${command/-/ }
 		# shellcheck disable=SC2086
 		run "$viv" $command --help
 		[ "$status" -eq 0 ]

@@ -35,6 +35,6 @@ is_static_pie() {
 	[ "$(needed viv-registry)" = "libc libcrypto libcurl libfyaml libjansson" ]
 }
 
-@test "viv-image needs libc, jansson and libfyaml" {
-	[ "$(needed viv-image)" = "libc libfyaml libjansson" ]
+@test "viv-image needs libc, libcrypto, jansson, libfyaml and SQLite" {
+	[ "$(needed viv-image)" = "libc libcrypto libfyaml libjansson libsqlite3" ]
 }
