@@ -1,6 +1,7 @@
 /* Every driver there is. In the order of probing among equals. */
 #include "disk/driver.h"
 #include "disk/host.h"
+#include "disk/luks_format.h"
 #include "disk/vdi.h"
 #include "disk/vhd.h"
 #include "disk/vhdx.h"
@@ -13,5 +14,6 @@ const struct disk_driver *const disk_drivers[] = {
     &disk_driver_vmdk,
     &disk_driver_vhd,
     &disk_driver_vhdx,
+    &disk_driver_luks,
     NULL,
 };
