@@ -115,7 +115,8 @@ static int read_aligned(struct disk *d, uint64_t offset, size_t len, const struc
 
 static int check_request(const struct disk *d, uint64_t offset, uint64_t len, uint64_t max)
 {
-	if (d->flags & DISK_NO_IO)
+	/* Of the image: its driver reads the metadata in the files below all the same. */
+	if (d->flags & DISK_NO_IO && (!d->parent || d->chain_depth > d->parent->chain_depth))
 		return -EPERM;
 	if (len > max)
 		return -EINVAL;
