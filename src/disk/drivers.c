@@ -8,12 +8,6 @@
 #include "disk/vmdk.h"
 
 const struct disk_driver *const disk_drivers[] = {
-    &disk_driver_host,
-    &disk_driver_raw,
-    &disk_driver_vdi,
-    &disk_driver_vmdk,
-    &disk_driver_vhd,
-    &disk_driver_vhdx,
-    &disk_driver_luks,
-    NULL,
+    &disk_driver_host, &disk_driver_raw,  &disk_driver_vdi,  &disk_driver_vmdk,
+    &disk_driver_vhd,  &disk_driver_vhdx, &disk_driver_luks, NULL,
 };
