@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 
 #ifndef MFD_EXEC /* Linux 6.3 */
 #define MFD_EXEC 0x0010U
@@ -225,6 +226,23 @@ int path_watch(int inotify_fd, const char *path, uint32_t mask)
 	return rc_of(inotify_add_watch(inotify_fd, path, mask));
 }
 
+int path_mknod(int dirfd, const char *path, mode_t mode, dev_t dev)
+{
+	return rc_of(mknodat(dirfd, path, mode, dev));
+}
+
+int path_link_at(int from_dirfd, const char *from, int dirfd, const char *path)
+{
+	return rc_of(linkat(from_dirfd, from, dirfd, path, 0));
+}
+
+int path_set_mtime(int dirfd, const char *path, int64_t s, uint32_t ns)
+{
+	const struct timespec t = {.tv_sec = s, .tv_nsec = ns}, times[] = {t, t};
+
+	return rc_of(utimensat(dirfd, path, times, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH));
+}
+
 int path_chmod(int dirfd, const char *path, mode_t mode)
 {
 	return rc_of(fchmodat(dirfd, path, mode, 0));
@@ -387,6 +405,36 @@ bool fd_is_fs(int fd, long magic)
 	struct statfs sfs;
 
 	return fstatfs(fd, &sfs) == 0 && sfs.f_type == magic;
+}
+
+/* The kernel has no f…xattr(2) for O_PATH; the magic link leads to the file itself, symlink or not. */
+static const char *fd_link(int fd, char link[static 32])
+{
+	snprintf(link, 32, "/proc/self/fd/%d", fd);
+	return link;
+}
+
+int fd_set_xattr(int fd, const char *name, const void *value, size_t len)
+{
+	char link[32];
+
+	return rc_of(setxattr(fd_link(fd, link), name, value, len, 0));
+}
+
+ssize_t fd_get_xattr(int fd, const char *name, void *value, size_t size)
+{
+	char link[32];
+	ssize_t n = getxattr(fd_link(fd, link), name, value, size);
+
+	return n < 0 ? -errno : n;
+}
+
+ssize_t fd_list_xattrs(int fd, char *names, size_t size)
+{
+	char link[32];
+	ssize_t n = listxattr(fd_link(fd, link), names, size);
+
+	return n < 0 ? -errno : n;
 }
 
 int fd_reopen(int proc_fd, int fd, int flags)

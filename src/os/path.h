@@ -46,10 +46,15 @@ int path_symlink(const char *target, int dirfd, const char *path);
 int path_readlink(int dirfd, const char *path, char *buf,
 		  size_t size); /* returns length; NUL-terminated */
 int path_mkfifo(int dirfd, const char *path, mode_t mode);
+int path_mknod(int dirfd, const char *path, mode_t mode, dev_t dev);
+/* A second name for a file; for a symlink itself where `from` is one. */
+int path_link_at(int from_dirfd, const char *from, int dirfd, const char *path);
 /* inotify_add_watch(2); returns the watch descriptor. */
 int path_watch(int inotify_fd, const char *path, uint32_t mask);
 int path_chmod(int dirfd, const char *path, mode_t mode);
 int path_chown(int dirfd, const char *path, uid_t uid, gid_t gid); /* of the link itself */
+/* Modification time (and access time, to the same), of the link itself. */
+int path_set_mtime(int dirfd, const char *path, int64_t s, uint32_t ns);
 /* Canonical absolute form as realpath(3). Returns owned in *ret. */
 int path_real(const char *path, char **ret);
 
@@ -75,6 +80,11 @@ int fd_memfd_sealed(const char *name, const void *data, size_t len);
 bool fd_same(int a, int b);
 /* The file system's magic (statfs f_type) is this one? */
 bool fd_is_fs(int fd, long magic);
+/* Extended attributes of what fd (may be O_PATH, also of a symlink) refers to, through /proc. A size
+ * of 0 asks for the length. */
+int fd_set_xattr(int fd, const char *name, const void *value, size_t len);
+ssize_t fd_get_xattr(int fd, const char *name, void *value, size_t size);
+ssize_t fd_list_xattrs(int fd, char *names, size_t size); /* NUL after each */
 /* Reopens what fd (may be O_PATH) refers to, through proc_fd = an fd of /proc known to be procfs.
  */
 int fd_reopen(int proc_fd, int fd, int flags);

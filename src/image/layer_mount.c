@@ -1,0 +1,200 @@
+/* Joins layers. Every layer is a mount (EROFS) or a directory, overlay is put over them, and the
+ * caller gets the overlay alone: it keeps clones of what it stands on.
+ *
+ * Linux takes mounts that are attached nowhere as overlay's layers from 6.15 on. Before, they must be
+ * attached in the mount namespace of the caller. Nobody wants to see them there, nor to clean up after
+ * a kill, so then a child does it all in a namespace of its own, which ends with it. */
+#include "image/layer_int.h"
+
+#include "base/cleanup.h"
+#include "base/mem.h"
+#include "image/store_int.h"
+#include "os/fdpass.h"
+#include "os/path.h"
+#include "os/proc.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+/* A directory that every host has; in the child's namespace a tmpfs covers it. */
+#define CHILD_PLACE "/sys"
+
+static void close_all(const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		close(fds[i]);
+}
+
+static int open_erofs(int dirfd, struct err *e)
+{
+	_close_ int index = path_open(dirfd, LAYER_INDEX, O_RDONLY, 0);
+	_close_ int tar = path_open(dirfd, LAYER_TAR, O_RDONLY, 0);
+
+	if (index < 0 || tar < 0)
+		return err_set(e, ERR_LAYER_IO, index < 0 ? index : tar, "cannot open a layer");
+	return mount_erofs(index, tar, e);
+}
+
+/* The layer as something that overlay takes. */
+static int open_layer(struct image_store *s, const struct digest *diff_id, bool *ret_whiteouts,
+		      bool *ret_is_mount, struct err *e)
+{
+	_close_ int dirfd = layer_open_dir(s, diff_id, e);
+	struct layer_facts facts;
+	int rc = dirfd < 0 ? dirfd : layer_read_facts(dirfd, &facts, e);
+
+	if (rc)
+		return rc;
+	*ret_whiteouts = facts.whiteouts;
+	*ret_is_mount = false;
+	switch (layer_backend_of(s, dirfd)) {
+	case LAYER_EROFS:
+		*ret_is_mount = true;
+		return open_erofs(dirfd, e);
+	case LAYER_DIR:
+		rc = path_open(dirfd, LAYER_ROOT, O_RDONLY | O_DIRECTORY, 0);
+		return rc < 0 ? err_set(e, ERR_LAYER_IO, rc, "cannot open a layer") : rc;
+	default:
+		return err_set(e, ERR_LAYER_MISSING, -ENOENT,
+			       "layer %s cannot be mounted by this user on this host",
+			       digest_text(diff_id, (char[DIGEST_TEXT_MAX]){0}));
+	}
+}
+
+/* In the child's namespace: the mount gets a place. */
+static int attach(int mount_fd, size_t i, struct err *e)
+{
+	char place[32];
+
+	snprintf(place, sizeof(place), CHILD_PLACE "/%zu", i);
+	if (path_mkdir(AT_FDCWD, place, 0700) ||
+	    syscall(SYS_move_mount, mount_fd, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH))
+		return err_sys(e, ERR_LAYER_MOUNT, "cannot attach a layer");
+	return 0;
+}
+
+static int join(const struct layer_mount *m, const int *lower, size_t count, struct err *e)
+{
+	if (!m->upper)
+		return mount_overlay(lower, count, -1, -1, proc_in_userns(), e);
+	_close_ int upper = path_open(AT_FDCWD, m->upper, O_RDONLY | O_DIRECTORY, 0);
+	_close_ int work = path_open(AT_FDCWD, m->work, O_RDONLY | O_DIRECTORY, 0);
+
+	if (upper < 0 || work < 0)
+		return err_set(e, ERR_LAYER_MOUNT, upper < 0 ? upper : work, "cannot open '%s'",
+			       upper < 0 ? m->upper : m->work);
+	return mount_overlay(lower, count, upper, work, proc_in_userns(), e);
+}
+
+/* Mounts the layers, the uppermost first, and joins them. */
+static int compose(struct image_store *s, const struct layer_mount *m, bool attached, struct err *e)
+{
+	int lower[LAYER_COUNT_MAX + 1], rc = 0;
+	size_t n = 0;
+	bool whiteouts = false, is_mount = false;
+
+	for (; n < m->count && rc >= 0; n += rc >= 0) {
+		lower[n] = rc =
+		    open_layer(s, &m->diff_ids[m->count - 1 - n], &whiteouts, &is_mount, e);
+		if (rc >= 0 && is_mount && attached && (rc = attach(lower[n], n, e)))
+			close(lower[n]);
+	}
+	/* The lowest layer's whiteouts have nothing to remove, but only overlay hides them: it wants two
+	 * layers for that. An image of no layers is an empty directory. */
+	bool alone = n == 1 && !m->upper && is_mount && !whiteouts && !attached;
+
+	if (rc >= 0 && !alone && n < 2) {
+		lower[n] = rc = mount_tmpfs(e);
+		n += rc >= 0;
+		if (rc >= 0 && attached)
+			rc = attach(lower[n - 1], n - 1, e);
+	}
+	if (rc >= 0 && alone)
+		return lower[0];
+	if (rc >= 0)
+		rc = join(m, lower, n, e);
+	close_all(lower, n);
+	return rc;
+}
+
+/* --- the child --- */
+
+struct result {
+	int rc;
+	struct err e;
+};
+
+static void child_main(struct image_store *s, const struct layer_mount *m, int sock,
+		       struct result *r)
+{
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("tmpfs", CHILD_PLACE, "tmpfs", 0, NULL)) {
+		r->rc = err_sys(&r->e, ERR_LAYER_MOUNT, "cannot make a mount namespace");
+		return;
+	}
+	/* The parent's descriptor belongs to the namespace that the child has left. */
+	s->fd = path_open(AT_FDCWD, s->path, O_RDONLY | O_DIRECTORY, 0);
+	int fd = compose(s, m, true, &r->e);
+
+	r->rc = fd < 0 ? fd : fdpass_send(sock, fd, "m", 1);
+}
+
+int layer_mount_in_child(struct image_store *s, const struct layer_mount *m, struct err *e)
+{
+	int sock[2], rc;
+	struct result *r =
+	    mmap(NULL, sizeof(*r), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (r == MAP_FAILED)
+		return err_sys(e, ERR_LAYER_MOUNT, "cannot share memory with a child");
+	r->rc = -ECHILD; /* what a killed one leaves */
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock)) {
+		munmap(r, sizeof(*r));
+		return err_sys(e, ERR_LAYER_MOUNT, "cannot make a socket pair");
+	}
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		child_main(s, m, sock[1], r);
+		_exit(0);
+	}
+	close(sock[1]);
+	if (pid < 0) {
+		rc = err_sys(e, ERR_LAYER_MOUNT, "cannot start a child");
+	} else {
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		rc = r->rc ? r->rc : fdpass_receive(sock[0]);
+		if (r->rc && r->e.rc && e)
+			*e = r->e;
+		else if (rc < 0)
+			err_set(e, ERR_LAYER_MOUNT, rc, "a child could not mount the image");
+	}
+	close(sock[0]);
+	munmap(r, sizeof(*r));
+	return rc;
+}
+
+int layer_mount(struct image_store *s, const struct layer_mount *m, struct err *e)
+{
+	if (m->count > LAYER_COUNT_MAX)
+		return err_set(e, ERR_LAYER_MOUNT, -E2BIG, "the image has more than %u layers",
+			       LAYER_COUNT_MAX);
+	struct err first = {0};
+	int fd = compose(s, m, false, &first);
+
+	if (fd == -EINVAL && first.code == ERR_LAYER_MOUNT)
+		return layer_mount_in_child(s, m, e);
+	if (fd < 0 && e)
+		*e = first;
+	return fd;
+}
