@@ -45,7 +45,10 @@ static int compare(struct tool *t, struct disk *a, struct disk *b)
 	tool_progress_end(&p, !rc);
 	if (rc == -ECANCELED)
 		return COMPARE_OPEN;
-	if (disk_size(a) != disk_size(b) && !rc)
+	uint64_t common = disk_size(a) < disk_size(b) ? disk_size(a) : disk_size(b);
+
+	if (disk_size(a) != disk_size(b) && !rc &&
+	    (k.difference == DISK_SAME || k.offset >= common))
 		tool_say(t, "Warning: Image size mismatch!\n");
 	if (!rc)
 		return tell(t, &k);

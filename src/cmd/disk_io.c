@@ -412,14 +412,14 @@ static int run_words(struct io_shell *s, int argc, char **argv)
 	return c->run(s, c, argc, argv);
 }
 
-/* A line is words between spaces; there are no quotes. */
+/* A line is words between blanks; there are no quotes. */
 static int run_line(struct io_shell *s, const char *text)
 {
 	_free_ char *line = mem_strdup(text);
 	char *words[WORDS_MAX + 1], *rest = line, *word;
 	int n = 0;
 
-	while ((word = strsep(&rest, " ")))
+	while ((word = strsep(&rest, " \t")))
 		if (*word && n < WORDS_MAX)
 			words[n++] = word;
 	words[n] = NULL;

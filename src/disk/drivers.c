@@ -2,6 +2,7 @@
 #include "disk/driver.h"
 #include "disk/host.h"
 #include "disk/luks_format.h"
+#include "disk/null.h"
 #include "disk/qcow2.h"
 #include "disk/vdi.h"
 #include "disk/vhd.h"
@@ -9,7 +10,6 @@
 #include "disk/vmdk.h"
 
 const struct disk_driver *const disk_drivers[] = {
-    &disk_driver_host, &disk_driver_raw,  &disk_driver_qcow2,
-    &disk_driver_vdi,  &disk_driver_vmdk, &disk_driver_vhd,
-    &disk_driver_vhdx, &disk_driver_luks, NULL,
+    &disk_driver_host, &disk_driver_null, &disk_driver_raw,  &disk_driver_qcow2, &disk_driver_vdi,
+    &disk_driver_vmdk, &disk_driver_vhd,  &disk_driver_vhdx, &disk_driver_luks,  NULL,
 };

@@ -5,6 +5,7 @@
  * after the image, each link read-only; its length is bounded, and a file that comes twice makes it
  * circular. */
 #include "disk/node_int.h"
+#include "disk/optstr.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -131,7 +132,10 @@ const char *disk_filename(struct disk *d)
 static int parse_json_name(const char *text, json_t **ret_o, struct err *e)
 {
 	json_error_t je;
-	_json_ json_t *flat = json_loads(text, JSON_REJECT_DUPLICATES, &je);
+	_buf_ struct buf strict = {0};
+
+	optstr_requote(&strict, text);
+	_json_ json_t *flat = json_loads(buf_str(&strict), JSON_REJECT_DUPLICATES, &je);
 
 	if (!flat)
 		return err_set(e, ERR_DISK_OPTION, -EINVAL, "Could not parse the JSON options: %s",

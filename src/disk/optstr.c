@@ -77,3 +77,35 @@ void optstr_escape(struct buf *b, const char *value)
 		buf_addc(b, *value);
 	}
 }
+
+/* Copies one literal: 'a "b"' becomes "a \"b\"". Returns what follows. */
+static const char *requote_literal(const char *p, struct buf *b)
+{
+	char quote = *p++;
+
+	buf_addc(b, '"');
+	for (; *p && *p != quote; p++) {
+		if (*p == '\\' && p[1] == '\'') {
+			buf_addc(b, *++p);
+		} else if (*p == '\\' && p[1]) {
+			buf_add(b, p++, 2);
+		} else {
+			buf_adds(b, *p == '"' ? "\\" : "");
+			buf_addc(b, *p);
+		}
+	}
+	if (!*p)
+		return p;
+	buf_addc(b, '"');
+	return p + 1;
+}
+
+void optstr_requote(struct buf *b, const char *json)
+{
+	while (*json) {
+		if (*json == '\'' || *json == '"')
+			json = requote_literal(json, b);
+		else
+			buf_addc(b, *json++);
+	}
+}

@@ -23,6 +23,9 @@ bool optstr_wants_help(const char *text);
 /* A list that cannot be joined with another by a comma: it is empty, begins with a comma, or ends
  * with one that is not doubled. */
 bool optstr_malformed(const char *text);
+/* QEMU's JSON allows strings in single quotes: adds the text with all of them as JSON has them. What is
+ * no JSON stays none. */
+void optstr_requote(struct buf *b, const char *json);
 /* Adds value with its commas doubled. */
 void optstr_escape(struct buf *b, const char *value);
 

@@ -3,8 +3,11 @@
 
 #include <errno.h>
 
+#include "base/bits.h"
 #include "base/checked.h"
 #include "base/cleanup.h"
+
+#define SECTOR_BYTES 512
 
 struct raw {
 	uint64_t offset;
@@ -14,6 +17,12 @@ struct raw {
 static int raw_probe(const uint8_t *buf, size_t len, const char *name)
 {
 	return 1;
+}
+
+/* A disk has whole sectors: the end of the last one reads as zeroes where the file lacks it. */
+static uint64_t in_sectors(uint64_t bytes)
+{
+	return bytes <= DISK_SIZE_MAX ? bits_align_up(bytes, SECTOR_BYTES) : bytes;
 }
 
 static int raw_open(struct disk *d, json_t *o, struct err *e)
@@ -37,7 +46,7 @@ static int raw_open(struct disk *d, json_t *o, struct err *e)
 		    "the actual size of the containing file (%llu)",
 		    (unsigned long long)r->offset, (unsigned long long)size,
 		    (unsigned long long)whole);
-	d->size = sized ? size : whole - r->offset;
+	d->size = sized ? size : in_sectors(whole - r->offset);
 	d->zero_flags = DISK_REQ_UNMAP;
 	d->write_flags = DISK_REQ_FUA;
 	return 0;
@@ -118,7 +127,7 @@ static int raw_truncate(struct disk *d, uint64_t size, bool exact, enum disk_pre
 	if (rc == 0)
 		d->size = d->file->drv->kind == DISK_KIND_PROTOCOL && !d->file->growable
 			      ? d->file->size - r->offset
-			      : size;
+			      : in_sectors(size);
 	return rc;
 }
 
@@ -134,7 +143,7 @@ static int raw_create(const struct disk_create *c, struct err *e)
 	if (c->backing_file)
 		return err_set(e, ERR_DISK_OPTION, -EINVAL,
 			       "Backing file not supported for file format 'raw'");
-	int rc = disk_create_file(c->ctx, c->filename, c->size, c->opts, &file, e);
+	int rc = disk_create_file(c->ctx, c->filename, in_sectors(c->size), c->opts, &file, e);
 
 	return rc < 0 ? rc : disk_close(file);
 }

@@ -18,6 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	json_t *first, *second, *value;
 	const char *key;
 
+	_buf_ struct buf json = {0};
+
+	optstr_requote(&json, text);
 	optstr_wants_help(text);
 	optstr_malformed(text);
 	if (optstr_parse(text, size % 2 ? "driver" : NULL, &first, NULL))

@@ -94,12 +94,33 @@ static void test_escape(void **state)
 	assert_string_equal(b.s, "a,,b,,,,c");
 }
 
+static void test_requote(void **state)
+{
+	static const char *const cases[][2] = {
+	    {"{'a': 'b'}", "{\"a\": \"b\"}"},
+	    {"{\"a\": \"it's\"}", "{\"a\": \"it's\"}"},
+	    {"{'a': 'say \"x\"'}", "{\"a\": \"say \\\"x\\\"\"}"},
+	    {"{'a': 'it\\'s'}", "{\"a\": \"it's\"}"},
+	    {"{'a': '\\n\\\\'}", "{\"a\": \"\\n\\\\\"}"},
+	    {"{'a", "{\"a"},
+	    {"", ""},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		_buf_ struct buf b = {0};
+
+		optstr_requote(&b, cases[i][0]);
+		assert_string_equal(buf_str(&b), cases[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_lists),     cmocka_unit_test(test_implied),
 	    cmocka_unit_test(test_refused),   cmocka_unit_test(test_help),
-	    cmocka_unit_test(test_malformed), cmocka_unit_test(test_escape),
+	    cmocka_unit_test(test_malformed), cmocka_unit_test(test_requote),
+	    cmocka_unit_test(test_escape),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
