@@ -27,7 +27,7 @@ build-fuzz/build.ninja: | deps
 build-cov/build.ninja: | deps
 	meson setup build-cov -Db_coverage=true
 
-run: all ## a container from a root filesystem made here says hello (root)
+run: all ## a container of Debian, whose image is made here, says hello (root)
 	$(call deps,run)
 	@tools/hello build
 

@@ -7,12 +7,17 @@
 #include "cmd/cli.h"
 #include "image/image.h"
 
+int cmd_export(struct cli *c);
 int cmd_images(struct cli *c);
+int cmd_image_bootstrap(struct cli *c);
 int cmd_image_df(struct cli *c);
 int cmd_image_history(struct cli *c);
 int cmd_image_inspect(struct cli *c);
 int cmd_image_prune(struct cli *c);
+int cmd_image_mount(struct cli *c);
+int cmd_image_unmount(struct cli *c);
 int cmd_image_verify(struct cli *c);
+int cmd_import(struct cli *c);
 int cmd_rmi(struct cli *c);
 int cmd_tag(struct cli *c);
 
@@ -25,6 +30,10 @@ struct image_session {
 int image_session_open(const struct cli *c, struct image_session *ret, struct err *e);
 void image_session_done(struct image_session *s);
 #define _image_session_ __attribute__((cleanup(image_session_done)))
+
+/* Now, or SOURCE_DATE_EPOCH where that is set, as RFC 3339. */
+#define IMAGE_TIME_MAX 32
+void image_now(char out[static IMAGE_TIME_MAX]);
 
 /* "<none>" is Docker's word for what an image does not have. */
 #define IMAGE_NONE "<none>"

@@ -17,6 +17,12 @@ static const struct cli_handler handlers[] = {
     {"image tag", cmd_tag},
     {"image rm", cmd_rmi},
     {"image history", cmd_image_history},
+    {"import", cmd_import},
+    {"export", cmd_export},
+    {"image import", cmd_import},
+    {"image mount", cmd_image_mount},
+    {"image unmount", cmd_image_unmount},
+    {"image bootstrap", cmd_image_bootstrap},
     {0},
 };
 

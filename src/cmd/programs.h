@@ -25,6 +25,8 @@ struct program {
 static const struct program programs[] = {
     {"disk", "qemu-img", "viv-disk"},
     {"", "qemu-io", "viv-disk"},
+    {"export", "", "viv-image", .whole = true},
+    {"import", "", "viv-image", .whole = true},
     {"history", "", "viv-image", .whole = true},
     {"image", "", "viv-image", .whole = true},
     {"images", "", "viv-image", .whole = true},

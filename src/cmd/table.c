@@ -160,5 +160,5 @@ static const struct cli_command host_table[] = {
 };
 
 const struct cli_command *const viv_tables[] = {
-    start_table, viv_image_table, viv_registry_table, low_table, host_table, NULL,
+    start_table, viv_image_table, viv_rootfs_table, viv_registry_table, low_table, host_table, NULL,
 };

@@ -17,6 +17,7 @@ extern const char viv_group_start[], viv_group_images[], viv_group_low[], viv_gr
 /* One table per area: start with one of your own where a new area begins, and list it in table.c. */
 extern const struct cli_command viv_image_table[];
 extern const struct cli_command viv_registry_table[];
+extern const struct cli_command viv_rootfs_table[];
 
 /* Flags of commands that print data; each ends the command's own list by `VIV_FORMAT_FLAG, {0}`. */
 #define VIV_FORMAT_FLAG                                                                           \

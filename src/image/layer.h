@@ -24,7 +24,8 @@
 #include "codec/digest.h"
 #include "image/store.h"
 
-#define LAYER_COUNT_MAX 128u /* of one image */
+#define LAYER_COUNT_MAX 128u  /* of one image */
+#define LAYER_TAR_NAME  "tar" /* in a layer's directory (LAYER_EROFS): may be linked as a blob */
 
 enum layer_backend {
 	LAYER_AUTO, /* the better one that this host and caller can use */
@@ -40,6 +41,8 @@ struct layer_writer;
  * known one is held. Returns owned in *ret. */
 int layer_writer_new(struct image_store *s, const struct digest *diff_id,
 		     enum layer_backend backend, struct layer_writer **ret, struct err *e);
+/* What LAYER_AUTO became. */
+enum layer_backend layer_writer_backend(const struct layer_writer *w);
 /* The next bytes of the uncompressed tar. */
 int layer_writer_append(struct layer_writer *w, const void *p, size_t len, struct err *e);
 /* Checks the DiffID, makes everything durable and visible. A layer that was there meanwhile is

@@ -5,10 +5,10 @@
 
 #include "image/layer.h"
 
-#define LAYER_TAR   "tar"   /* LAYER_EROFS: the uncompressed tar … */
-#define LAYER_INDEX "index" /* … and its index */
-#define LAYER_ROOT  "root"  /* LAYER_DIR: the unpacked directory */
-#define LAYER_INFO  "info"  /* both: see struct layer_facts */
+#define LAYER_TAR   LAYER_TAR_NAME /* LAYER_EROFS: the uncompressed tar … */
+#define LAYER_INDEX "index"        /* … and its index */
+#define LAYER_ROOT  "root"         /* LAYER_DIR: the unpacked directory */
+#define LAYER_INFO  "info"         /* both: see struct layer_facts */
 
 /* JSON: {"version":1,"tar":BYTES,"disk":BYTES,"whiteouts":BOOL} */
 struct layer_facts {

@@ -138,6 +138,11 @@ int layer_writer_new(struct image_store *s, const struct digest *diff_id,
 	return rc;
 }
 
+enum layer_backend layer_writer_backend(const struct layer_writer *w)
+{
+	return w->backend;
+}
+
 /* --- bytes --- */
 
 static int keep_bytes(struct layer_writer *w, const void *p, size_t len, struct err *e)

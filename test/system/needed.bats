@@ -35,6 +35,6 @@ is_static_pie() {
 	[ "$(needed viv-registry)" = "libc libcrypto libcurl libfyaml libjansson" ]
 }
 
-@test "viv-image needs libc, libcrypto, jansson, libfyaml and SQLite" {
-	[ "$(needed viv-image)" = "libc libcrypto libfyaml libjansson libsqlite3" ]
+@test "viv-image needs libc, libcrypto, jansson, libfyaml, SQLite, and what inflates layers" {
+	[ "$(needed viv-image)" = "libc libcrypto libfyaml libisal libjansson libsqlite3 libzstd" ]
 }
