@@ -35,6 +35,8 @@ static const struct program programs[] = {
     {"runtime", "runc", "viv-runtime", .sealed = true},
     {"login", "", "viv-registry", .whole = true},
     {"logout", "", "viv-registry", .whole = true},
+    {"pull", "", "viv-registry", .whole = true},
+    {"push", "", "viv-registry", .whole = true},
     {"search", "", "viv-registry", .whole = true},
 };
 /* clang-format on */

@@ -2,9 +2,11 @@
 
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "cmd/viv.h"
 
 int registry_of(const struct cli *c, struct registry **ret, struct err *e)
 {
@@ -18,6 +20,31 @@ int registry_of(const struct cli *c, struct registry **ret, struct err *e)
 	signal(SIGPIPE, SIG_IGN); /* of sockets, inside OpenSSL */
 	*ret = r;
 	return 0;
+}
+
+static void tick(void *arg)
+{
+	progress_tick(arg);
+}
+
+struct progress *registry_progress(const struct cli *c, struct registry *r)
+{
+	const char *text = cli_given(c, "progress") ? cli_string(c, "progress")
+						    : settings_get(viv_settings(c), "progress");
+	struct progress_conf conf = {.fd = STDERR_FILENO};
+
+	progress_mode_parse(text, &conf.mode);
+	struct progress *p = progress_new(&conf);
+
+	registry_on_idle(r, tick, p);
+	return p;
+}
+
+void registry_progress_free(struct registry *r, struct progress *p)
+{
+	registry_on_idle(r, NULL, NULL);
+	if (p)
+		progress_free(p);
 }
 
 char *registry_name(const char *text)

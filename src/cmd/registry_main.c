@@ -4,10 +4,8 @@
 #include "cmd/viv.h"
 
 static const struct cli_handler handlers[] = {
-    {"login", cmd_login},
-    {"logout", cmd_logout},
-    {"search", cmd_search},
-    {0},
+    {"login", cmd_login}, {"logout", cmd_logout}, {"pull", cmd_pull},
+    {"push", cmd_push},   {"search", cmd_search}, {0},
 };
 
 int main(int argc, char **argv)

@@ -18,6 +18,22 @@ static const struct cli_flag login_flags[] = {
     {0},
 };
 
+static const struct cli_flag pull_flags[] = {
+    {"all-tags", 'a', CLI_BOOL, .help = "every tag of the repository"},
+    {"platform", .type = CLI_STRING, .metavar = "OS/ARCH[/VARIANT]",
+     .help = "for this platform instead of the host's"},
+    {"quiet", 'q', CLI_BOOL, .help = "print the image's name alone"},
+    INSECURE_FLAG,
+    {0},
+};
+
+static const struct cli_flag push_flags[] = {
+    {"all-tags", 'a', CLI_BOOL, .help = "every tag that the repository has here"},
+    {"quiet", 'q', CLI_BOOL, .help = "print the image's name alone"},
+    INSECURE_FLAG,
+    {0},
+};
+
 static const struct cli_flag search_flags[] = {
     {"filter", 'f', CLI_LIST, "FILTER",
      "only stars=N (at least), is-official=BOOL, is-automated=BOOL"},
@@ -53,6 +69,42 @@ const struct cli_command viv_registry_table[] = {
 	.summary = "forget the login of a registry",
 	.examples = "viv logout quay.io",
 	.args_max = 1,
+	.program = PROGRAM,
+    },
+    {
+	.name = "pull",
+	.group = viv_group_images,
+	.args = "NAME[:TAG|@DIGEST]",
+	.summary = "pull an image from a registry",
+	.description =
+	    "The image is ready to run when its name appears; until then nothing of it is visible. "
+	    "A pull that was cut is continued by the next one. Mirrors, insecure registries and "
+	    "proxies are named in registries.json, certificates lie in certs.d/REGISTRY "
+	    "(" VIV_SYSCONFDIR
+	    " and $XDG_CONFIG_HOME/viv); policy.json there says which images may "
+	    "come in, and by whom they must be signed (containers-policy.json(5)).",
+	.examples = "viv pull debian:12\n"
+		    "viv pull --platform linux/arm64 debian\n"
+		    "viv pull --insecure localhost:5000 localhost:5000/app",
+	.flags = pull_flags,
+	.args_min = 1,
+	.args_max = 1,
+	.complete = "image",
+	.program = PROGRAM,
+    },
+    {
+	.name = "push",
+	.group = viv_group_images,
+	.args = "NAME[:TAG]",
+	.summary = "push an image to a registry",
+	.description = "The name says where to: give the image one by `viv tag` first. What the "
+		       "registry has already is not sent again.",
+	.examples = "viv tag app registry.example.com/team/app:1\n"
+		    "viv push registry.example.com/team/app:1",
+	.flags = push_flags,
+	.args_min = 1,
+	.args_max = 1,
+	.complete = "image",
 	.program = PROGRAM,
     },
     {

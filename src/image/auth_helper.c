@@ -70,7 +70,7 @@ static int run(const char *helper, const char *verb, const char *input, struct b
 			      .timeout_ms = AUTH_HELPER_TIMEOUT_MS};
 
 	if (child_run(&spec, &io, ret_status, e))
-		return err_prefix(e, "credential helper '%s'", helper);
+		return err_prefix(e, "credential helper '%s': ", helper);
 	return 0;
 }
 

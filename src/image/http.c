@@ -321,6 +321,11 @@ int http_status(const struct http_transfer *t)
 	return (int)status;
 }
 
+uint64_t http_sent(const struct http_transfer *t)
+{
+	return t->sent;
+}
+
 const char *http_url(const struct http_transfer *t)
 {
 	char *url = NULL;

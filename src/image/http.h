@@ -92,6 +92,8 @@ bool http_done(const struct http_transfer *t);
 int http_result(const struct http_transfer *t, struct err *e);
 /* A failure after which the same request may well succeed: the connection broke or stalled. */
 bool http_broken(int rc);
+/* Bytes of the request's body that have been handed to the connection. */
+uint64_t http_sent(const struct http_transfer *t);
 int http_status(const struct http_transfer *t); /* 0: none yet */
 /* The index-th header of that name of the last answer, or NULL. Borrowed; valid until the next call
  * for this transfer. */

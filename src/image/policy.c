@@ -395,7 +395,7 @@ int policy_check(const struct policy *p, struct image_store *s, struct repositor
 		else if (q->kind != POLICY_ACCEPT)
 			rc = check_signed(q, s, repository, r, top, at, e);
 		if (rc)
-			return err_prefix(e, "policy '%s'", all->scope);
+			return err_prefix(e, "policy '%s': ", all->scope);
 	}
 	return 0;
 }

@@ -224,7 +224,7 @@ int pull(struct image_store *s, struct registry *g, const struct reference *r,
 	if (rc) {
 		_free_ char *name = reference_familiar(r);
 
-		return err_prefix(e, "%s", name);
+		return err_prefix(e, "%s: ", name);
 	}
 	return 0;
 }

@@ -232,9 +232,10 @@ static int again_later(struct attempt *a, long asked_s)
 	return 1;
 }
 
-bool endpoint_turn_plain(struct endpoint *n, int rc)
+bool endpoint_turn_plain(struct endpoint *n, const char *url, int rc)
 {
-	if (!n->entry->insecure || n->plain || (rc != -EPROTO && rc != -ECONNREFUSED))
+	if (!n->entry->insecure || !str_after(url, "https://") ||
+	    (rc != -EPROTO && rc != -ECONNREFUSED))
 		return false;
 	n->plain = true;
 	return true;
@@ -246,7 +247,7 @@ static int judge_failure(struct endpoint *n, struct http_transfer *t, struct att
 	int rc = http_result(t, e);
 
 	a->wait_ms = 0;
-	if (endpoint_turn_plain(n, rc))
+	if (endpoint_turn_plain(n, http_url(t), rc))
 		return 1;
 	return http_broken(rc) && again_later(a, -1) ? 1 : rc;
 }

@@ -33,8 +33,8 @@ struct repository {
 
 /* "https://HOST/v2" */
 char *endpoint_base(const struct endpoint *n);
-/* Goes over to http where the server may be spoken to so, and failed to speak https. */
-bool endpoint_turn_plain(struct endpoint *n, int rc);
+/* Goes over to http where the server may be spoken to so, and failed to speak https at that URL. */
+bool endpoint_turn_plain(struct endpoint *n, const char *url, int rc);
 /* Is that URL one of the endpoint's own server? */
 bool endpoint_owns(const struct endpoint *n, const char *url);
 

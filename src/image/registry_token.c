@@ -287,7 +287,7 @@ static int ping(struct repository *p, struct http_transfer **ret, struct err *e)
 			*ret = STEAL(t);
 			return 0;
 		}
-		if (!endpoint_turn_plain(n, rc))
+		if (!endpoint_turn_plain(n, url, rc))
 			return rc;
 	}
 }

@@ -93,7 +93,7 @@ static int run_gpg(const struct gpg *g, const char *const *verb, const struct bu
 			       "a GPG signature is wanted, and '" GPG "' is not installed");
 	int rc = child_run(&spec, &io, ret_status, e);
 
-	return rc ? err_prefix(e, "gpg") : 0;
+	return rc ? err_prefix(e, "gpg: ") : 0;
 }
 
 /* How many status lines ("[GNUPG:] WORD …": GnuPG, doc/DETAILS) have one of these words. */

@@ -31,8 +31,8 @@ is_static_pie() {
 	[ "$(needed viv-disk)" = "libc libjansson liburing" ]
 }
 
-@test "viv-registry needs libcurl and libcrypto, too" {
-	[ "$(needed viv-registry)" = "libc libcrypto libcurl libfyaml libjansson" ]
+@test "viv-registry needs libcurl and what unpacks, too" {
+	[ "$(needed viv-registry)" = "libc libcrypto libcurl libfyaml libisal libjansson libsqlite3 libzstd" ]
 }
 
 @test "viv-image needs libc, libcrypto, jansson, libfyaml, SQLite, and what inflates layers" {

@@ -43,6 +43,7 @@ registry_setup() {
 	export HOME XDG_DATA_HOME XDG_RUNTIME_DIR XDG_CONFIG_HOME DOCKER_CONFIG
 	export VIV_DATA_DIR=$HOME/viv VIV_RUN_DIR=$HOME/run/viv
 	unset REGISTRY_AUTH_FILE http_proxy https_proxy no_proxy all_proxy HTTPS_PROXY NO_PROXY ALL_PROXY
+	export VIV_ROOT=$HOME/data
 	mkdir -p "$HOME/config/viv" "$HOME/docker"
 	mkdir -pm 700 "$HOME/run"
 	SERVERS=()
