@@ -44,7 +44,7 @@ bench: ## figures beside those of the peers
 	@$(MAKE) DEPS=no build-tests
 	@for b in test/bench/*; do [ ! -x "$$b" ] || VIV_BUILD=$(CURDIR)/build "$$b" || exit; done
 
-oracle: build-tests ## the x86 decoder against Zydis: COUNT=100000000 random byte strings, all code of /usr/bin and a kernel
+oracle: build-tests ## decoder against Zydis, interpreter against this CPU, for long; COUNT=100000000
 	$(call deps,build check oracle)
 	@test/oracle build $(COUNT)
 

@@ -1,0 +1,131 @@
+#include "host_cpu.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Maps code and data where the code expects them, and waits for its tracer. */
+static void be_the_process(int fd)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (mmap((void *)HOST_CPU_CODE, HOST_CPU_SIZE, PROT_READ | PROT_EXEC,
+		 MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0) == MAP_FAILED ||
+	    mmap((void *)HOST_CPU_DATA, HOST_CPU_SIZE, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_FIXED_NOREPLACE, fd, HOST_CPU_SIZE) == MAP_FAILED ||
+	    ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+		_exit(1);
+	raise(SIGSTOP);
+	_exit(1);
+}
+
+static int start(struct host_cpu *h)
+{
+	int status;
+
+	h->pid = fork();
+	if (h->pid < 0)
+		return -errno;
+	if (h->pid == 0)
+		be_the_process(h->fd);
+	if (waitpid(h->pid, &status, 0) < 0)
+		return -errno;
+	if (!WIFSTOPPED(status)) {
+		h->pid = 0;
+		return -EPERM;
+	}
+	return 0;
+}
+
+int host_cpu_open(struct host_cpu *h)
+{
+	*h = (struct host_cpu){.fd = memfd_create("host-cpu", MFD_CLOEXEC)};
+	if (h->fd < 0 || ftruncate(h->fd, 2 * HOST_CPU_SIZE) < 0)
+		return -errno;
+	h->code = mmap(NULL, 2 * HOST_CPU_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, h->fd, 0);
+	if (h->code == MAP_FAILED)
+		return -errno;
+	h->data = h->code + HOST_CPU_SIZE;
+	return start(h);
+}
+
+static void stop(struct host_cpu *h)
+{
+	if (h->pid <= 0)
+		return;
+	kill(h->pid, SIGKILL);
+	waitpid(h->pid, NULL, 0);
+	h->pid = 0;
+}
+
+void host_cpu_close(struct host_cpu *h)
+{
+	stop(h);
+	munmap(h->code, 2 * HOST_CPU_SIZE);
+	close(h->fd);
+}
+
+/* struct user_regs_struct by register number. */
+static unsigned long long *gpr(struct user_regs_struct *u, unsigned n)
+{
+	unsigned long long *const all[16] = {&u->rax, &u->rcx, &u->rdx, &u->rbx, &u->rsp, &u->rbp,
+					     &u->rsi, &u->rdi, &u->r8,  &u->r9,  &u->r10, &u->r11,
+					     &u->r12, &u->r13, &u->r14, &u->r15};
+
+	return all[n];
+}
+
+static int set_registers(struct host_cpu *h, const struct host_registers *r)
+{
+	struct user_regs_struct u;
+
+	if (ptrace(PTRACE_GETREGS, h->pid, NULL, &u) < 0)
+		return -errno;
+	for (unsigned n = 0; n < 16; n++)
+		*gpr(&u, n) = r->gpr[n];
+	u.rip = r->rip;
+	u.eflags = r->rflags;
+	u.orig_rax = -1; /* no system call to be restarted */
+	return ptrace(PTRACE_SETREGS, h->pid, NULL, &u) < 0 ? -errno : 0;
+}
+
+static int get_registers(struct host_cpu *h, struct host_registers *r)
+{
+	struct user_regs_struct u;
+
+	if (ptrace(PTRACE_GETREGS, h->pid, NULL, &u) < 0)
+		return -errno;
+	for (unsigned n = 0; n < 16; n++)
+		r->gpr[n] = *gpr(&u, n);
+	r->rip = u.rip;
+	r->rflags = u.eflags;
+	return 0;
+}
+
+int host_cpu_run(struct host_cpu *h, struct host_registers *r, struct host_stop *ret)
+{
+	siginfo_t info;
+	int status, rc;
+
+	if (h->pid <= 0 && (rc = start(h)) < 0)
+		return rc;
+	rc = set_registers(h, r);
+	if (rc < 0)
+		return rc;
+	if (ptrace(PTRACE_CONT, h->pid, NULL, NULL) < 0 || waitpid(h->pid, &status, 0) < 0)
+		return -errno;
+	if (!WIFSTOPPED(status)) {
+		h->pid = 0;
+		return -ECHILD;
+	}
+	if (ptrace(PTRACE_GETSIGINFO, h->pid, NULL, &info) < 0)
+		return -errno;
+	ret->signal = WSTOPSIG(status);
+	ret->address = (uintptr_t)info.si_addr;
+	return get_registers(h, r);
+}
