@@ -75,6 +75,32 @@ static const struct cli_flag commit_flags[] = {
 	{0},
 };
 
+static const struct cli_flag serve_flags[] = {
+	OBJECT, IMAGE_OPTS, FORMAT,
+	{"cache", 0, CLI_STRING, "CACHE", "how the image is written: none, writeback, writethrough, directsync, unsafe", NULL, NULL, NULL},
+	{"port", 'p', CLI_STRING, "PORT", "port to listen on; without: 10809", NULL, NULL, NULL},
+	{"bind", 'b', CLI_STRING, "ADDRESS", "address to listen on; without: all", NULL, NULL, NULL},
+	{"socket", 'k', CLI_STRING, "PATH", "listen on this UNIX socket instead", NULL, NULL, "file"},
+	{"shared", 'e', CLI_STRING, "N", "clients at once; without: 1; 0: any number", NULL, NULL, NULL},
+	{"persistent", 't', CLI_BOOL, NULL, "stay when the last client has left", NULL, NULL, NULL},
+	{"export-name", 'x', CLI_STRING, "NAME", "name of the export; without: the empty name", NULL, NULL, NULL},
+	{"description", 'D', CLI_STRING, "TEXT", "description of the export", NULL, NULL, NULL},
+	{"offset", 'o', CLI_STRING, "OFFSET", "show the image from there on", NULL, NULL, NULL},
+	{"allocation-depth", 'A', CLI_BOOL, NULL, "show which layer of the chain has what: qemu:allocation-depth", NULL, NULL, NULL},
+	{"bitmap", 'B', CLI_STRING, "NAME", "show a persistent dirty bitmap: qemu:dirty-bitmap:NAME", NULL, NULL, NULL},
+	{"read-only", 'r', CLI_BOOL, NULL, "clients may not write", NULL, NULL, NULL},
+	{"load-snapshot", 'l', CLI_STRING, "SNAPSHOT", "show an internal snapshot, read-only", NULL, NULL, NULL},
+	{"nocache", 'n', CLI_BOOL, NULL, "past the host's cache: --cache none", NULL, NULL, NULL},
+	{"discard", 0, CLI_STRING, "MODE", "unmap: what clients trim is given back; ignore", NULL, NULL, NULL},
+	{"aio", 0, CLI_STRING, "AIO", "accepted; the best way is found", NULL, NULL, NULL, true},
+	{"fork", 0, CLI_BOOL, NULL, "go to the background once clients can connect", NULL, NULL, NULL},
+	{"pid-file", 0, CLI_STRING, "PATH", "write the server's process id there", NULL, NULL, "file"},
+	{"list", 'L', CLI_BOOL, NULL, "list what the server at the address exports", NULL, NULL, NULL},
+	{"tls-creds", 0, CLI_STRING, "ID", "refused: TLS is not supported", NULL, NULL, NULL, true},
+	{"verbose", 'v', CLI_BOOL, NULL, "tell of clients that break off", NULL, NULL, NULL},
+	{0},
+};
+
 static const struct cli_flag compare_flags[] = {
 	OBJECT, IMAGE_OPTS, FORMAT, QUIET, SHARE, PROGRESS, SOURCE_CACHE,
 	{"second-format", 'F', CLI_STRING, "FORMAT", "format of the second image", NULL, NULL, "format"},
@@ -211,6 +237,12 @@ static const struct cli_command commands[] = {
 	{.name = "map", .group = group_content, .args = "FILENAME", .summary = "show where the bytes of an image lie",
 	 .examples = "viv disk map --output json disk.qcow2",
 	 .flags = map_flags, .args_max = -1, .complete = "file", .run = disk_cmd_map},
+	{.name = "serve", .group = group_content, .args = "FILENAME", .summary = "show an image to others as an NBD export",
+	 .description = "The options are qemu-nbd's. The server ends when its last client leaves, or, with --persistent, by SIGTERM or SIGINT. "
+			"Whoever reaches the address may read the image, and write it unless --read-only is given.",
+	 .examples = "viv disk serve -k /run/disk.sock -t -e 4 -f qcow2 disk.qcow2\nviv disk serve -r -b 127.0.0.1 -x data --fork disk.raw\n"
+		     "viv disk serve -L -k /run/disk.sock\twhat another server exports",
+	 .flags = serve_flags, .args_max = -1, .complete = "file", .run = disk_cmd_serve},
 	{.name = "snapshot", .group = group_chains, .args = "FILENAME", .summary = "make, list, apply and delete internal snapshots",
 	 .examples = "viv disk snapshot -c before disk.qcow2\nviv disk snapshot -a before disk.qcow2",
 	 .flags = snapshot_flags, .args_max = -1, .complete = "file", .run = disk_cmd_snapshot},

@@ -103,6 +103,7 @@ int disk_cmd_map(struct cli *c);
 int disk_cmd_measure(struct cli *c);
 int disk_cmd_rebase(struct cli *c);
 int disk_cmd_resize(struct cli *c);
+int disk_cmd_serve(struct cli *c);
 int disk_cmd_snapshot(struct cli *c);
 
 #endif

@@ -2,6 +2,7 @@
 #include "disk/driver.h"
 #include "disk/host.h"
 #include "disk/luks_format.h"
+#include "disk/nbd.h"
 #include "disk/null.h"
 #include "disk/qcow2.h"
 #include "disk/vdi.h"
@@ -9,7 +10,18 @@
 #include "disk/vhdx.h"
 #include "disk/vmdk.h"
 
+/* clang-format off */
 const struct disk_driver *const disk_drivers[] = {
-    &disk_driver_host, &disk_driver_null, &disk_driver_raw,  &disk_driver_qcow2, &disk_driver_vdi,
-    &disk_driver_vmdk, &disk_driver_vhd,  &disk_driver_vhdx, &disk_driver_luks,  NULL,
+	&disk_driver_host,
+	&disk_driver_null,
+	&disk_driver_raw,
+	&disk_driver_qcow2,
+	&disk_driver_vdi,
+	&disk_driver_vmdk,
+	&disk_driver_vhd,
+	&disk_driver_vhdx,
+	&disk_driver_luks,
+	&disk_driver_nbd,
+	NULL,
 };
+/* clang-format on */
