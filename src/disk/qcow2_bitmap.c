@@ -323,29 +323,32 @@ static int write_dir(struct qcow2 *s)
 
 int qcow2_bitmaps_store(struct qcow2 *s)
 {
+	_free_ struct qcow2_bitmap *old = mem_array(s->bitmap_count + 1, sizeof(*old));
 	bool any = s->bitmaps_in_use;
+	uint32_t n = 0;
 	int rc = 0;
 
-	for (uint32_t i = 0; i < s->bitmap_count; i++)
-		any |= s->bitmaps[i].changed;
-	if (!any)
-		return 0;
 	for (uint32_t i = 0; i < s->bitmap_count && rc == 0; i++) {
-		struct qcow2_bitmap *b = &s->bitmaps[i], old = *b;
+		struct qcow2_bitmap *b = &s->bitmaps[i];
 
 		if (!b->changed)
 			continue;
+		any = true;
+		old[n++] = *b;
 		rc = write_bits(s, b);
 		if (rc == 0) {
 			b->flags &= ~(uint32_t)ROW_IN_USE;
 			b->changed = false;
-			rc = free_bits(s, &old);
 		}
 	}
+	if (!any)
+		return 0;
 	if (rc == 0)
 		rc = write_dir(s);
 	if (rc == 0)
 		s->bitmaps_in_use = false;
+	while (n && rc == 0)
+		rc = free_bits(s, &old[--n]);
 	return rc;
 }
 
@@ -610,9 +613,9 @@ int qcow2_bitmap_remove(struct disk *d, const char *name, struct err *e)
 
 		memmove(b, b + 1, (s->bitmap_count - index - 1) * sizeof(*b));
 		s->bitmap_count--;
-		rc = free_bits(s, &gone);
+		rc = write_dir(s);
 		if (rc == 0)
-			rc = write_dir(s);
+			rc = free_bits(s, &gone);
 		bitmap_free(&gone);
 	}
 	return change_end(s, rc, e);

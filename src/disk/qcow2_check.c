@@ -511,6 +511,18 @@ static int write_new_blocks(struct check *k, uint64_t at, uint64_t blocks, uint6
 	return rc;
 }
 
+/* The file has that many clusters: room for the counts of a window of them. */
+static int set_clusters(struct check *k, uint64_t clusters)
+{
+	uint64_t window = MIN(clusters + 1, (uint64_t)WINDOW_CLUSTERS);
+
+	free(k->counts);
+	k->clusters = clusters;
+	k->window = k->window_end = 0;
+	k->counts = mem_try_array(window, sizeof(*k->counts), WINDOW_CLUSTERS * sizeof(*k->counts));
+	return k->counts ? 0 : -ENOMEM;
+}
+
 /* Blocks and table of the new counts, behind the end of the file. */
 static void lay_out(const struct check *k, uint64_t *ret_blocks, uint64_t *ret_table)
 {
@@ -585,10 +597,8 @@ static int rebuild(struct check *k)
 	s->free_hint = 0;
 	s->frees.n = 0; /* what waited to be freed was not counted */
 	s->byte_offset = 0;
-	k->clusters = end;
-	k->window = k->window_end = 0;
 	drop_cached_blocks(s);
-	return 0;
+	return set_clusters(k, end);
 }
 
 /* --- the whole --- */
@@ -636,11 +646,9 @@ static void reset(struct disk_check *c)
 static int start(struct check *k)
 {
 	reset(k->c);
-	k->clusters = qcow2_clusters(k->s, k->s->d->file->size);
-	uint64_t window = MIN(k->clusters + 1, (uint64_t)WINDOW_CLUSTERS);
+	int rc = set_clusters(k, qcow2_clusters(k->s, k->s->d->file->size));
 
-	k->counts = mem_try_array(window, sizeof(*k->counts), WINDOW_CLUSTERS * sizeof(*k->counts));
-	return k->counts ? gather_tables(k) : -ENOMEM;
+	return rc < 0 ? rc : gather_tables(k);
 }
 
 static void finish(struct check *k)

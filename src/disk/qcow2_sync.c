@@ -83,6 +83,8 @@ static int write_l1(struct qcow2 *s)
 
 int qcow2_sync(struct qcow2 *s)
 {
+	if (!s->users[0] && !s->users[1])
+		s->epoch += 2; /* nobody can be using what has been freed */
 	bool l1 = s->l1_lo < s->l1_hi, tables = s->l2.dirty || l1, frees = s->frees.n > 0;
 	bool lazy = s->lazy && s->incompat & QCOW2_DIRTY;
 	int rc = lazy ? 0 : write_refcounts(s);
