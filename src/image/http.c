@@ -102,11 +102,15 @@ static size_t read_body(char *p, size_t size, size_t count, void *arg)
 	return (size_t)n;
 }
 
-/* A redirect with status 307 sends the body again. */
+/* A redirect with status 307 sends the body again, and so does libcurl by itself where a connection
+ * that it had kept turns out to be dead. Not a chunk: part of it may have arrived, and what is sent
+ * twice would be kept twice. */
 static int seek_body(void *arg, curl_off_t offset, int whence)
 {
 	struct http_transfer *t = arg;
 
+	if (t->r.content_range && t->sent)
+		return CURL_SEEKFUNC_FAIL;
 	if (whence != SEEK_SET || offset < 0 || (uint64_t)offset > t->r.body_len)
 		return CURL_SEEKFUNC_CANTSEEK;
 	t->sent = (uint64_t)offset;
@@ -375,6 +379,7 @@ static const struct {
     {CURLE_PARTIAL_FILE, ERR_REG_UNREACHABLE, -ECONNRESET},
     {CURLE_RECV_ERROR, ERR_REG_UNREACHABLE, -ECONNRESET},
     {CURLE_SEND_ERROR, ERR_REG_UNREACHABLE, -ECONNRESET},
+    {CURLE_SEND_FAIL_REWIND, ERR_REG_UNREACHABLE, -ECONNRESET},
     {CURLE_GOT_NOTHING, ERR_REG_UNREACHABLE, -ECONNRESET},
     {CURLE_SSL_CONNECT_ERROR, ERR_REG_TLS, -EPROTO},
     {CURLE_PEER_FAILED_VERIFICATION, ERR_REG_TLS, -EPROTO},
