@@ -214,7 +214,8 @@ int disk_amend(struct disk *d, const json_t *opts, bool force, const struct disk
 	_json_ json_t *o = json_deep_copy(opts);
 
 	NEED_WRITE(d, amend, "amending", e);
-	int rc = disk_opts_check(o, d->drv->amend_opts ? d->drv->amend_opts : d->drv->create_opts, e);
+	int rc =
+	    disk_opts_check(o, d->drv->amend_opts ? d->drv->amend_opts : d->drv->create_opts, e);
 
 	return rc < 0 ? rc : d->drv->amend(d, o, force, p ? p : &none, e);
 }

@@ -95,7 +95,7 @@ struct disk_driver {
 			struct err *e); /* ret comes zeroed */
 
 	const struct disk_opt *create_opts; /* NULL: cannot be created */
-	const struct disk_opt *amend_opts; /* NULL: those of creation */
+	const struct disk_opt *amend_opts;  /* NULL: those of creation */
 	int (*create)(const struct disk_create *c, struct err *e);
 	int (*amend)(struct disk *d, json_t *opts, bool force, const struct disk_progress *p,
 		     struct err *e);

@@ -719,6 +719,11 @@ int erofs_writer_finish(struct erofs_writer *w, uint64_t tar_bytes, const char *
 	return emit_super(w, tar_blocks, tag, e);
 }
 
+void erofs_writer_implied(struct erofs_writer *w, struct buf *b)
+{
+	tree_implied(&w->tree, b);
+}
+
 struct erofs_writer *erofs_writer_new(int fd)
 {
 	struct erofs_writer *w = mem_alloc(sizeof(*w));

@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "codec/tar.h"
 
@@ -22,6 +23,8 @@ void erofs_writer_free(struct erofs_writer *w);
 /* The sink of the tar reader (arg: the writer). */
 int erofs_writer_entry(void *arg, const struct tar_entry *t, struct err *e);
 int erofs_writer_data(void *arg, const void *p, size_t len, struct err *e);
+/* The directories that no entry described: see tree_implied(). */
+void erofs_writer_implied(struct erofs_writer *w, struct buf *b);
 /* Writes the metadata. tar_bytes: length of the tar; tag: what names it, 64 characters (the hex of its
  * sha256). Does not fsync. -EFBIG ERR_TAR_LIMIT for tars of 2 TiB. */
 int erofs_writer_finish(struct erofs_writer *w, uint64_t tar_bytes, const char *tag, struct err *e);

@@ -3,12 +3,16 @@
 #ifndef IMAGE_LAYER_INT_H
 #define IMAGE_LAYER_INT_H
 
+#include "base/buf.h"
 #include "image/layer.h"
 
 #define LAYER_TAR   LAYER_TAR_NAME /* LAYER_EROFS: the uncompressed tar … */
 #define LAYER_INDEX "index"        /* … and its index */
 #define LAYER_ROOT  "root"         /* LAYER_DIR: the unpacked directory */
 #define LAYER_INFO  "info"         /* both: see struct layer_facts */
+/* Both: paths of directories that the tar has no entry for, with a NUL each; missing: none. */
+#define LAYER_IMPLIED     "implied"
+#define LAYER_IMPLIED_MAX (64u << 20)
 
 /* JSON: {"version":1,"tar":BYTES,"disk":BYTES,"whiteouts":BOOL} */
 struct layer_facts {
@@ -32,6 +36,20 @@ int mount_tmpfs(struct err *e);
  * attributes are "user.", as in a user namespace. */
 int mount_overlay(const int *lower, size_t count, int upper, int work, bool user_xattrs,
 		  struct err *e);
+
+/* A layer on its way into a mount. */
+struct layer_part {
+	int fd; /* of its root: a mount, or a directory */
+	bool is_mount, whiteouts;
+	struct buf implied; /* see LAYER_IMPLIED */
+};
+
+/* Overlay shows a directory as the uppermost layer that has it, and a layer has every parent of its
+ * files. Where the tar has no entry for such a parent, the layers below know what it looks like: this
+ * makes a layer on top (a tmpfs) of such directories as they should be. parts: the uppermost first.
+ * -1 in *ret_fd: none is needed. */
+int layer_fix(const struct layer_part *parts, size_t count, bool lenient, int *ret_fd,
+	      struct err *e);
 
 /* layer_mount() as kernels before 6.15 need it: in a child with a mount namespace of its own. */
 int layer_mount_in_child(struct image_store *s, const struct layer_mount *m, struct err *e);

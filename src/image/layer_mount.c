@@ -6,6 +6,7 @@
  * a kill, so then a child does it all in a namespace of its own, which ends with it. */
 #include "image/layer_int.h"
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "image/store_int.h"
@@ -28,10 +29,13 @@
 /* A directory that every host has; in the child's namespace a tmpfs covers it. */
 #define CHILD_PLACE "/sys"
 
-static void close_all(const int *fds, size_t n)
+static void parts_done(struct layer_part *parts, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		close(fds[i]);
+	for (size_t i = 0; i < n; i++) {
+		if (parts[i].fd >= 0)
+			close(parts[i].fd);
+		buf_done(&parts[i].implied);
+	}
 }
 
 static int open_erofs(int dirfd, struct err *e)
@@ -44,30 +48,41 @@ static int open_erofs(int dirfd, struct err *e)
 	return mount_erofs(index, tar, e);
 }
 
-/* The layer as something that overlay takes. */
-static int open_layer(struct image_store *s, const struct digest *diff_id, bool *ret_whiteouts,
-		      bool *ret_is_mount, struct err *e)
+static int open_root(struct image_store *s, int dirfd, const struct digest *diff_id,
+		     bool *ret_is_mount, struct err *e)
 {
-	_close_ int dirfd = layer_open_dir(s, diff_id, e);
-	struct layer_facts facts;
-	int rc = dirfd < 0 ? dirfd : layer_read_facts(dirfd, &facts, e);
+	int fd;
 
-	if (rc)
-		return rc;
-	*ret_whiteouts = facts.whiteouts;
-	*ret_is_mount = false;
 	switch (layer_backend_of(s, dirfd)) {
 	case LAYER_EROFS:
 		*ret_is_mount = true;
 		return open_erofs(dirfd, e);
 	case LAYER_DIR:
-		rc = path_open(dirfd, LAYER_ROOT, O_RDONLY | O_DIRECTORY, 0);
-		return rc < 0 ? err_set(e, ERR_LAYER_IO, rc, "cannot open a layer") : rc;
+		fd = path_open(dirfd, LAYER_ROOT, O_RDONLY | O_DIRECTORY, 0);
+		return fd < 0 ? err_set(e, ERR_LAYER_IO, fd, "cannot open a layer") : fd;
 	default:
 		return err_set(e, ERR_LAYER_MISSING, -ENOENT,
 			       "layer %s cannot be mounted by this user on this host",
 			       digest_text(diff_id, (char[DIGEST_TEXT_MAX]){0}));
 	}
+}
+
+static int open_layer(struct image_store *s, const struct digest *diff_id, struct layer_part *part,
+		      struct err *e)
+{
+	_close_ int dirfd = layer_open_dir(s, diff_id, e);
+	struct layer_facts facts;
+	int rc = dirfd < 0 ? dirfd : layer_read_facts(dirfd, &facts, e);
+
+	*part = (struct layer_part){.fd = -1};
+	if (rc)
+		return rc;
+	part->whiteouts = facts.whiteouts;
+	rc = path_read(dirfd, LAYER_IMPLIED, &part->implied, LAYER_IMPLIED_MAX);
+	if (rc && rc != -ENOENT)
+		return err_set(e, ERR_LAYER_IO, rc, "cannot read a layer: %s", strerror(-rc));
+	part->fd = open_root(s, dirfd, diff_id, &part->is_mount, e);
+	return part->fd < 0 ? part->fd : 0;
 }
 
 /* In the child's namespace: the mount gets a place. */
@@ -82,47 +97,73 @@ static int attach(int mount_fd, size_t i, struct err *e)
 	return 0;
 }
 
-static int join(const struct layer_mount *m, const int *lower, size_t count, struct err *e)
+static int join(const struct layer_mount *m, const struct layer_part *parts, size_t count,
+		struct err *e)
 {
+	int lower[LAYER_COUNT_MAX + 2];
+	bool user_xattrs = proc_in_userns();
+
+	for (size_t i = 0; i < count; i++)
+		lower[i] = parts[i].fd;
 	if (!m->upper)
-		return mount_overlay(lower, count, -1, -1, proc_in_userns(), e);
+		return mount_overlay(lower, count, -1, -1, user_xattrs, e);
 	_close_ int upper = path_open(AT_FDCWD, m->upper, O_RDONLY | O_DIRECTORY, 0);
 	_close_ int work = path_open(AT_FDCWD, m->work, O_RDONLY | O_DIRECTORY, 0);
 
 	if (upper < 0 || work < 0)
 		return err_set(e, ERR_LAYER_MOUNT, upper < 0 ? upper : work, "cannot open '%s'",
 			       upper < 0 ? m->upper : m->work);
-	return mount_overlay(lower, count, upper, work, proc_in_userns(), e);
+	return mount_overlay(lower, count, upper, work, user_xattrs, e);
+}
+
+/* A layer of nothing below the others. */
+static int add_empty(struct layer_part *parts, size_t *n, struct err *e)
+{
+	int fd = mount_tmpfs(e);
+
+	if (fd < 0)
+		return fd;
+	parts[(*n)++] = (struct layer_part){.fd = fd, .is_mount = true};
+	return 0;
+}
+
+/* Opens the layers behind parts[0], which is the place of what layer_fix() makes. */
+static int open_layers(struct image_store *s, const struct layer_mount *m, struct layer_part *parts,
+		       size_t *n, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = m->count; i-- > 0 && !rc;)
+		rc = open_layer(s, &m->diff_ids[i], &parts[(*n)++], e);
+	return rc ? rc : layer_fix(parts + 1, *n - 1, proc_in_userns(), &parts[0].fd, e);
 }
 
 /* Mounts the layers, the uppermost first, and joins them. */
 static int compose(struct image_store *s, const struct layer_mount *m, bool attached, struct err *e)
 {
-	int lower[LAYER_COUNT_MAX + 1], rc = 0;
-	size_t n = 0;
-	bool whiteouts = false, is_mount = false;
+	struct layer_part parts[LAYER_COUNT_MAX + 2];
+	size_t n = 1, first;
 
-	for (; n < m->count && rc >= 0; n += rc >= 0) {
-		lower[n] = rc =
-		    open_layer(s, &m->diff_ids[m->count - 1 - n], &whiteouts, &is_mount, e);
-		if (rc >= 0 && is_mount && attached && (rc = attach(lower[n], n, e)))
-			close(lower[n]);
-	}
-	/* The lowest layer's whiteouts have nothing to remove, but only overlay hides them: it wants two
-	 * layers for that. An image of no layers is an empty directory. */
-	bool alone = n == 1 && !m->upper && is_mount && !whiteouts && !attached;
+	parts[0] = (struct layer_part){.fd = -1, .is_mount = true};
+	int rc = open_layers(s, m, parts, &n, e);
 
-	if (rc >= 0 && !alone && n < 2) {
-		lower[n] = rc = mount_tmpfs(e);
-		n += rc >= 0;
-		if (rc >= 0 && attached)
-			rc = attach(lower[n - 1], n - 1, e);
-	}
-	if (rc >= 0 && alone)
-		return lower[0];
-	if (rc >= 0)
-		rc = join(m, lower, n, e);
-	close_all(lower, n);
+	first = parts[0].fd < 0;
+	/* The lowest layer's whiteouts have nothing to remove, but only overlay hides them, and it
+	 * wants two layers for that. An image of no layers is an empty directory. */
+	bool alone = n - first == 1 && !m->upper && parts[first].is_mount &&
+		     !parts[first].whiteouts && !attached;
+
+	if (!rc && !alone && n - first < 2)
+		rc = add_empty(parts, &n, e);
+	if (!rc && !alone && n - first < 2)
+		rc = add_empty(parts, &n, e);
+	for (size_t i = first; i < n && !rc && attached; i++)
+		rc = parts[i].is_mount ? attach(parts[i].fd, i, e) : 0;
+	if (!rc && alone)
+		rc = STEAL_FD(parts[first].fd);
+	else if (!rc)
+		rc = join(m, parts + first, n - first, e);
+	parts_done(parts, n);
 	return rc;
 }
 

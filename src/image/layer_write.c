@@ -10,6 +10,7 @@
 #include "image/entry.h"
 #include "image/erofs_write.h"
 #include "image/store_int.h"
+#include "image/tree.h"
 #include "image/unpack.h"
 #include "os/path.h"
 #include "os/proc.h"
@@ -39,6 +40,7 @@ struct layer_writer {
 	/* LAYER_DIR */
 	int root;
 	struct unpacker *unpacker;
+	struct tree names; /* to know which directories have no entry */
 };
 
 /* --- the tar's entries, for either back end --- */
@@ -50,7 +52,12 @@ static int take_entry(void *arg, const struct tar_entry *t, struct err *e)
 
 	w->facts.whiteouts |= str_after(slash ? slash + 1 : t->path, ".wh.") != NULL ||
 			      (t->type == TAR_CHAR && !t->dev_major && !t->dev_minor);
-	return w->erofs ? erofs_writer_entry(w->erofs, t, e) : unpacker_entry(w->unpacker, t, e);
+	if (w->erofs)
+		return erofs_writer_entry(w->erofs, t, e);
+	uint32_t inode;
+	int rc = tree_add(&w->names, t, &inode, e);
+
+	return rc ? rc : unpacker_entry(w->unpacker, t, e);
 }
 
 static int take_data(void *arg, const void *p, size_t len, struct err *e)
@@ -74,6 +81,7 @@ void layer_writer_free(struct layer_writer *w)
 	tar_reader_free(w->reader);
 	erofs_writer_free(w->erofs);
 	unpacker_free(w->unpacker);
+	tree_done(&w->names);
 	digest_stream_free(w->digest);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (*fds[i] >= 0)
@@ -104,6 +112,7 @@ static int begin_dir(struct layer_writer *w, struct err *e)
 	if (w->root < 0)
 		return store_fail(w->store, w->root, e, "make", w->name);
 	w->unpacker = unpacker_new(w->root, &o);
+	tree_init(&w->names);
 	return 0;
 }
 
@@ -232,12 +241,26 @@ static int add_to_existing(struct layer_writer *w, const char *name, struct err 
 	return 0;
 }
 
+static int write_implied(struct layer_writer *w, struct err *e)
+{
+	_buf_ struct buf b = {0};
+
+	if (w->erofs)
+		erofs_writer_implied(w->erofs, &b);
+	else
+		tree_implied(&w->names, &b);
+	int rc = b.len ? path_replace(w->dirfd, LAYER_IMPLIED, b.s, b.len, 0600, true) : 0;
+
+	return rc ? store_fail(w->store, rc, e, "write", w->name) : 0;
+}
+
 static int publish(struct layer_writer *w, const struct digest *is, struct err *e)
 {
 	struct image_store *s = w->store;
 	char name[DIGEST_HEX_MAX + 7];
-	int rc = layer_write_facts(w->dirfd, &w->facts, e);
+	int rc = write_implied(w, e);
 
+	rc = rc ? rc : layer_write_facts(w->dirfd, &w->facts, e);
 	if (!rc && fsync(w->dirfd))
 		rc = store_fail(s, -errno, e, "write", w->name);
 	if (!rc && !digest_is_set(&w->expected))

@@ -400,6 +400,24 @@ void tree_sort(struct tree *t)
 	vec_done(&list);
 }
 
+static void add_path(const struct tree *t, uint32_t n, struct buf *b)
+{
+	uint32_t up[ENTRY_PATH_MAX / 2], depth = 0;
+
+	for (; n != TREE_ROOT && depth < ARRAY_SIZE(up); n = node(t, n)->parent)
+		up[depth++] = n;
+	while (depth--)
+		buf_addf(b, "%s%s", tree_name(t, node(t, up[depth])), depth ? "/" : "");
+	buf_addc(b, '\0');
+}
+
+void tree_implied(struct tree *t, struct buf *b)
+{
+	for (uint32_t n = TREE_ROOT; n < t->nodes.n; n++)
+		if (node(t, n)->inode && inode_of(t, n)->implied)
+			add_path(t, n, b);
+}
+
 void tree_init(struct tree *t)
 {
 	*t = (struct tree){.bucket_count = BUCKETS_MIN};

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/vec.h"
 #include "codec/tar.h"
@@ -71,6 +72,9 @@ int tree_add(struct tree *t, const struct tar_entry *entry, uint32_t *ret_inode,
 int tree_store(struct tree *t, const void *p, size_t len, uint32_t *ret_at, struct err *e);
 /* Sorts every directory by name, drops what was replaced, counts links. Ends the adding. */
 void tree_sort(struct tree *t);
+
+/* Appends the path of every directory that no entry described, each with a NUL; the root's is "". */
+void tree_implied(struct tree *t, struct buf *b);
 
 static inline const char *tree_name(const struct tree *t, const struct tree_node *n)
 {
