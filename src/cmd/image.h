@@ -18,7 +18,9 @@ int cmd_image_mount(struct cli *c);
 int cmd_image_unmount(struct cli *c);
 int cmd_image_verify(struct cli *c);
 int cmd_import(struct cli *c);
+int cmd_load(struct cli *c);
 int cmd_rmi(struct cli *c);
+int cmd_save(struct cli *c);
 int cmd_tag(struct cli *c);
 
 /* The user's images: the state store and the content store. */

@@ -12,6 +12,8 @@ static const struct cli_handler handlers[] = {
     {"tag", cmd_tag},
     {"rmi", cmd_rmi},
     {"history", cmd_image_history},
+    {"save", cmd_save},
+    {"load", cmd_load},
     {"image inspect", cmd_image_inspect},
     {"image ls", cmd_images},
     {"image tag", cmd_tag},
@@ -23,6 +25,8 @@ static const struct cli_handler handlers[] = {
     {"image mount", cmd_image_mount},
     {"image unmount", cmd_image_unmount},
     {"image bootstrap", cmd_image_bootstrap},
+    {"image save", cmd_save},
+    {"image load", cmd_load},
     {0},
 };
 

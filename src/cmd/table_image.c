@@ -87,11 +87,61 @@ static const struct cli_flag inspect_flags[] = {
     {0},
 };
 
+static const struct cli_flag save_flags[] = {
+    {"output", 'o', CLI_STRING, "FILE", "write to FILE, or for oci-dir to that folder",
+     .complete = "file"},
+    {"format", .type = CLI_ENUM, .metavar = "FORM", .help = "what is written",
+     .choices = "docker-archive|oci-archive|oci-dir", .fallback = "docker-archive"},
+    {"platform", .type = CLI_STRING, .metavar = "PLATFORM", .help = "the images must be for it"},
+    {0},
+};
+
+#define ROW_SAVE(NAME)                                                                             \
+	{                                                                                          \
+		.name = NAME, .group = viv_group_images, .args = "IMAGE...",                       \
+		.summary = "write images to an archive",                                           \
+		.description =                                                                     \
+		    "A docker-archive has the files of an OCI layout, too, as Docker's has since " \
+		    "version 25: docker, podman, skopeo and buildah read it either way. Layers "   \
+		    "are written as they are stored, so their digests stay. The same images give " \
+		    "the same bytes.\n\nWithout --output it goes to standard output.",             \
+		.examples = "viv " NAME " -o debian.tar debian\n"                                  \
+			    "viv " NAME " debian alpine | ssh host viv load\tto another machine\n" \
+			    "viv " NAME " --format oci-dir -o layout debian\tas a folder",         \
+		.flags = save_flags, .args_min = 1, .args_max = -1, .complete = "image",           \
+		.program = PROGRAM,                                                                \
+	}
+
+static const struct cli_flag load_flags[] = {
+    {"input", 'i', CLI_STRING, "FILE", "an archive or a folder, instead of standard input",
+     .complete = "file"},
+    {"platform", .type = CLI_STRING, .metavar = "PLATFORM", .help = "which image of an index"},
+    {"quiet", 'q', CLI_BOOL, .help = "print nothing"},
+    {0},
+};
+
+#define ROW_LOAD(NAME)                                                                             \
+	{                                                                                          \
+		.name = NAME, .group = viv_group_images, .args = "",                               \
+		.summary = "read images from an archive",                                          \
+		.description =                                                                     \
+		    "Reads what docker, podman, buildah, skopeo and umoci write: docker-archives " \
+		    "and OCI layouts, as a tar archive (also compressed by gzip or zstd) or as a " \
+		    "folder. Where a layout has tags without a repository, the images are called " \
+		    "localhost/FILE:TAG.",                                                         \
+		.examples = "viv " NAME " -i debian.tar\n"                                         \
+			    "viv " NAME " <debian.tar.gz\tfrom standard input\n"                   \
+			    "viv " NAME " -i layout --platform linux/arm64\tfrom a folder",        \
+		.flags = load_flags, .program = PROGRAM,                                           \
+	}
+
 const struct cli_command viv_image_table[] = {
     ROW_IMAGES("images"),
     ROW_TAG("tag"),
     ROW_RMI("rmi"),
     ROW_HISTORY("history"),
+    ROW_SAVE("save"),
+    ROW_LOAD("load"),
     {
 	.name = "image inspect",
 	.group = viv_group_images,
@@ -109,5 +159,7 @@ const struct cli_command viv_image_table[] = {
     ROW_TAG("image tag"),
     ROW_RMI("image rm"),
     ROW_HISTORY("image history"),
+    ROW_SAVE("image save"),
+    ROW_LOAD("image load"),
     {0},
 };

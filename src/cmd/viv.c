@@ -99,6 +99,15 @@ int viv_print_object(const struct cli *c, const struct output_column *columns, c
 	return print(c, output_object(&o, object, &text, &e), &text, &e);
 }
 
+struct progress *viv_progress(const struct cli *c, bool quiet)
+{
+	struct progress_conf conf = {.fd = STDERR_FILENO, .mode = PROGRESS_NONE};
+
+	if (!quiet)
+		progress_mode_parse(chosen(c, "progress"), &conf.mode);
+	return progress_new(&conf);
+}
+
 bool viv_colour(const struct cli *c)
 {
 	const char *when = chosen(c, "color"), *no_color = getenv("NO_COLOR");

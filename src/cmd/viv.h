@@ -7,6 +7,7 @@
 #include "cmd/output.h"
 #include "cmd/settings.h"
 #include "cmd/table.h"
+#include "io/progress.h"
 
 struct viv_program {
 	const struct cli_handler *handlers;
@@ -34,6 +35,10 @@ struct output viv_output(const struct cli *c, const struct output_column *column
 int viv_print_rows(const struct cli *c, const struct output_column *columns, const json_t *rows);
 int viv_print_object(const struct cli *c, const struct output_column *columns,
 		     const json_t *object);
+
+/* Progress on standard error in the form that --progress or the settings ask for; none where quiet.
+ * Returns owned. */
+struct progress *viv_progress(const struct cli *c, bool quiet);
 
 /* Whether to colour standard output: --color, the settings, NO_COLOR and the terminal, in this
  * order. */

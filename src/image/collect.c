@@ -3,9 +3,12 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "image/image_int.h"
+#include "image/layer.h"
 #include "image/store_int.h"
+#include "os/path.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,6 +127,37 @@ static int sweep_blob(const struct digest *d, uint64_t size, void *arg, struct e
 	return 0;
 }
 
+static void sweep_layer(struct sweep *w, const struct digest *d)
+{
+	struct layer_info info = {0};
+	struct err why = {0};
+
+	layer_stat(w->store, d, &info, NULL); /* what cannot be measured is removed as well */
+	if (!w->options->dry_run && !succeeded(w, layer_remove(w->store, d, &why), &why))
+		return;
+	w->done.layers++;
+	w->done.bytes += info.disk_bytes;
+}
+
+static int sweep_layers(struct sweep *w, struct err *e)
+{
+	int fd = path_open(w->store->fd, "layers", O_RDONLY | O_DIRECTORY, 0);
+	_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir)
+		return store_fail(w->store, fd < 0 ? fd : -errno, e, "open", "layers");
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		bool sha512 = strlen(entry->d_name) > 64;
+		_free_ char *text =
+		    mem_printf("%s:%s", sha512 ? "sha512" : "sha256", entry->d_name);
+		struct digest d;
+
+		if (!digest_parse(text, &d) && !digest_set_has(&w->needed, &d))
+			sweep_layer(w, &d);
+	}
+	return 0;
+}
+
 /* Notes about blobs that were dropped on purpose, and that nobody needs now. */
 static int sweep_discarded(struct sweep *w, struct err *e)
 {
@@ -154,6 +188,7 @@ int image_collect(struct image_store *s, const struct collect_options *o, struct
 	if (rc)
 		return rc;
 	rc = blob_each(s, sweep_blob, &w, e);
+	rc = rc ? rc : sweep_layers(&w, e);
 	if (!rc && !o->dry_run) {
 		rc = sweep_discarded(&w, e);
 		rc =

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "image/image_int.h"
+#include "image/layer.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -24,12 +25,16 @@ static int add_layer(struct image_store *s, const struct descriptor *d,
 {
 	struct image_layer l = {.digest = d->digest, .size = d->size};
 	char text[DIGEST_TEXT_MAX];
+	struct layer_info info;
 
 	if (!blob_exists(s, &d->digest, NULL) && !discarded(s, &d->digest))
 		return err_set(e, ERR_IMG_BLOB, -ENOENT, "the layer %s is not in the store",
 			       digest_text(&d->digest, text));
-	if (diff_id)
+	if (diff_id) {
 		l.diff_id = *diff_id;
+		if (!layer_stat(s, diff_id, &info, NULL))
+			l.unpacked_size = info.tar_bytes;
+	}
 	l.media_type = mem_strdup(d->media_type);
 	vec_push(&i->layers, l);
 	return 0;

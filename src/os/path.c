@@ -392,6 +392,14 @@ int fd_memfd_sealed(const char *name, const void *data, size_t len)
 	return STEAL_FD(fd);
 }
 
+int fd_name(int fd, int dirfd, const char *path)
+{
+	char self[32];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd); /* open(2), O_TMPFILE */
+	return rc_of(linkat(AT_FDCWD, self, dirfd, path, AT_SYMLINK_FOLLOW));
+}
+
 bool fd_same(int a, int b)
 {
 	struct stat sa, sb;

@@ -76,6 +76,8 @@ int fd_read_all(int fd, struct buf *b, size_t max_bytes);
 int fd_write_all(int fd, const void *data, size_t len);
 /* A sealed (SHRINK|GROW|WRITE|SEAL) memfd with these bytes. */
 int fd_memfd_sealed(const char *name, const void *data, size_t len);
+/* Gives a file without a name (O_TMPFILE) one. -EEXIST where that is taken. */
+int fd_name(int fd, int dirfd, const char *path);
 /* Same file as st_dev/st_ino say? */
 bool fd_same(int a, int b);
 /* The file system's magic (statfs f_type) is this one? */
