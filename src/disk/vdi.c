@@ -217,6 +217,9 @@ static int vdi_open(struct disk *d, json_t *o, struct err *e)
 	rc = vdi_head_parse(s->raw, &s->head, e);
 	if (rc < 0)
 		return rc;
+	if (s->head.map_offset + (uint64_t)s->head.block_count * 4 > disk_size(d->file))
+		return err_set(e, ERR_DISK_FORMAT, -EINVAL,
+			       "the VDI's block map lies behind the end of the file");
 	s->next = s->head.allocated_count;
 	rc = map_init(s);
 	if (rc < 0)

@@ -215,6 +215,9 @@ static int read_metadata(struct vhdx *s, struct err *e)
 	if (vhdx_bat_entries(&s->meta, s->meta.size) * 8 > s->regions.bat.bytes)
 		return err_set(e, ERR_DISK_FORMAT, -EINVAL,
 			       "VHDX: the BAT is too small for the disk");
+	if (s->regions.bat.offset + s->regions.bat.bytes > disk_size(s->d->file))
+		return err_set(e, ERR_DISK_FORMAT, -EINVAL,
+			       "VHDX: the BAT lies behind the end of the file");
 	return 0;
 }
 
