@@ -1,6 +1,7 @@
 /* Every driver there is. In the order of probing among equals. */
 #include "disk/driver.h"
 #include "disk/host.h"
+#include "disk/http.h"
 #include "disk/luks_format.h"
 #include "disk/nbd.h"
 #include "disk/null.h"
@@ -22,6 +23,8 @@ const struct disk_driver *const disk_drivers[] = {
 	&disk_driver_vhdx,
 	&disk_driver_luks,
 	&disk_driver_nbd,
+	&disk_driver_http,
+	&disk_driver_https,
 	NULL,
 };
 /* clang-format on */

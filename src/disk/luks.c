@@ -38,7 +38,7 @@ const struct disk_opt disk_luks_create_opts[] = {
     {"ivgen-alg", DISK_OPT_STRING, "Name of IV generator algorithm", NULL},
     {"ivgen-hash-alg", DISK_OPT_STRING, "Name of IV generator hash algorithm", NULL},
     {"hash-alg", DISK_OPT_STRING, "Name of encryption hash algorithm", NULL},
-    {"iter-time", DISK_OPT_NUMBER, "Time to spend in PBKDF in milliseconds", NULL, true},
+    {"iter-time", DISK_OPT_NUMBER, "Time to spend in PBKDF in milliseconds", NULL},
     {0},
 };
 

@@ -173,21 +173,13 @@ static int luks_get_info(struct disk *d, struct disk_info *ret, struct err *e)
 	return 0;
 }
 
-/* Those of creation, then those of amend, whose help the command shows apart. */
-static const struct disk_opt create_opts[] = {
-    {"key-secret", DISK_OPT_STRING, "ID of the secret that provides the keyslot passphrase", NULL},
-    {"cipher-alg", DISK_OPT_STRING, "Name of encryption cipher algorithm", NULL},
-    {"cipher-mode", DISK_OPT_STRING, "Name of encryption cipher mode", NULL},
-    {"ivgen-alg", DISK_OPT_STRING, "Name of IV generator algorithm", NULL},
-    {"ivgen-hash-alg", DISK_OPT_STRING, "Name of IV generator hash algorithm", NULL},
-    {"hash-alg", DISK_OPT_STRING, "Name of encryption hash algorithm", NULL},
-    {"iter-time", DISK_OPT_NUMBER, "Time to spend in PBKDF in milliseconds", NULL, true},
-    {"state", DISK_OPT_STRING, "Select new state of affected keyslots (active/inactive)", NULL,
-     true},
-    {"keyslot", DISK_OPT_NUMBER, "Select a single keyslot to modify explicitly", NULL, true},
-    {"old-secret", DISK_OPT_STRING, "Select all keyslots that match this password", NULL, true},
+static const struct disk_opt amend_opts[] = {
+    {"state", DISK_OPT_STRING, "Select new state of affected keyslots (active/inactive)", NULL},
+    {"keyslot", DISK_OPT_NUMBER, "Select a single keyslot to modify explicitly", NULL},
+    {"old-secret", DISK_OPT_STRING, "Select all keyslots that match this password", NULL},
     {"new-secret", DISK_OPT_STRING,
-     "New secret to set in the matching keyslots. Empty string to erase", NULL, true},
+     "New secret to set in the matching keyslots. Empty string to erase", NULL},
+    {"iter-time", DISK_OPT_NUMBER, "Time to spend in PBKDF in milliseconds", NULL},
     {0},
 };
 
@@ -250,7 +242,8 @@ const struct disk_driver disk_driver_luks = {
     .truncate = luks_truncate,
     .starts_zeroed = luks_starts_zeroed,
     .get_info = luks_get_info,
-    .create_opts = create_opts,
+    .create_opts = disk_luks_create_opts,
+    .amend_opts = amend_opts,
     .create = luks_create,
     .amend = luks_amend,
     .measure = luks_measure,
