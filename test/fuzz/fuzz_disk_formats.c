@@ -19,9 +19,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define FILE_MAX  (16u << 20)
-#define SECTOR    512u
-#define CHECK_MAX 100000u
+#define FILE_MAX   (16u << 20)
+#define SECTOR     512u
+#define PIECES_MAX 256u
+#define CHECK_MAX  2000u
 
 static const char *const formats[] = {"vdi", "vpc", "vhdx", "vmdk", "luks"};
 
@@ -37,53 +38,70 @@ static void mend_vhd_sum(uint8_t *p, size_t len, size_t at)
 	put_be32(p + at, ~sum);
 }
 
-static void mend_vhd(uint8_t *image, size_t len)
+/* What begins at `at`, if it is a structure with a checksum. */
+static void mend(uint8_t *image, size_t end, size_t at)
 {
-	for (size_t at = 0; at + 1024 <= len; at += SECTOR) {
-		if (!memcmp(image + at, "conectix", 8))
-			mend_vhd_sum(image + at, 512, 64);
-		if (!memcmp(image + at, "cxsparse", 8))
-			mend_vhd_sum(image + at, 1024, 36);
-	}
-	if (len >= SECTOR && !memcmp(image + len - SECTOR, "conectix", 8))
-		mend_vhd_sum(image + len - SECTOR, 512, 64);
-}
+	uint8_t *p = image + at;
+	size_t left = end - at;
+	uint32_t n = 0;
 
-static void mend_vhdx(uint8_t *image, size_t len)
-{
-	for (size_t at = 0; at + 4096 <= len; at += 4096) {
-		uint8_t *p = image + at;
-		uint32_t n = !memcmp(p, "head", 4)   ? 4096
-			     : !memcmp(p, "regi", 4) ? VHDX_REGION_BYTES
-			     : !memcmp(p, "loge", 4) ? get_le32(p + 8)
-						     : 0;
-
-		if (n >= 64 && n <= len - at)
-			put_le32(p + 4, crc32c_without(p, n, 4));
-	}
+	if (left >= 512 && !memcmp(p, "conectix", 8))
+		mend_vhd_sum(p, 512, 64);
+	else if (left >= 1024 && !memcmp(p, "cxsparse", 8))
+		mend_vhd_sum(p, 1024, 36);
+	else if (left >= 4096 && !memcmp(p, "head", 4))
+		n = 4096;
+	else if (left >= VHDX_REGION_BYTES && !memcmp(p, "regi", 4))
+		n = VHDX_REGION_BYTES;
+	else if (left >= 64 && !memcmp(p, "loge", 4))
+		n = get_le32(p + 8);
+	if (n >= 64 && n <= left)
+		put_le32(p + 4, crc32c_without(p, n, 4));
 }
 
 /* --- the image --- */
 
-/* Lays the pieces out; returns the image's length. */
-static size_t lay_out(const uint8_t *data, size_t size, uint8_t *image)
-{
-	size_t end = 0;
+struct piece {
+	const uint8_t *bytes;
+	size_t at, len;
+};
 
-	while (size >= 6) {
+/* Cuts the input into pieces; returns how many, and where the image ends. */
+static unsigned cut(const uint8_t *data, size_t size, struct piece *pieces, size_t *ret_end)
+{
+	unsigned count = 0;
+
+	*ret_end = 0;
+	while (size >= 6 && count < PIECES_MAX) {
 		uint64_t at = (uint64_t)get_le32(data) * SECTOR;
 		size_t n = MIN((size_t)get_le16(data + 4), size - 6);
 
 		data += 6;
 		size -= 6;
-		if (at + n <= FILE_MAX) {
-			memcpy(image + at, data, n);
-			end = MAX(end, (size_t)at + n);
+		if (n && at + n <= FILE_MAX) {
+			pieces[count++] = (struct piece){data, at, n};
+			*ret_end = MAX(*ret_end, (size_t)at + n);
 		}
 		data += n;
 		size -= n;
 	}
-	return end;
+	return count;
+}
+
+/* Writes the image into the file, which is mapped at `image`. */
+static void lay_out(int fd, uint8_t *image, const uint8_t *data, size_t size)
+{
+	static struct piece pieces[PIECES_MAX];
+	size_t end;
+	unsigned count = cut(data, size, pieces, &end);
+
+	if (ftruncate(fd, 0) || ftruncate(fd, end))
+		abort();
+	for (unsigned i = 0; i < count; i++)
+		memcpy(image + pieces[i].at, pieces[i].bytes, pieces[i].len);
+	for (unsigned i = 0; i < count; i++)
+		for (size_t at = 0; at < pieces[i].len; at += SECTOR)
+			mend(image, end, pieces[i].at + at);
 }
 
 /* --- what is done with it --- */
@@ -155,32 +173,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static int fd;
 	char path[64];
 	unsigned format;
-	size_t len;
 
 	if (!ctx) {
 		struct disk_ctx_options o = {.inline_writes = true};
 
-		if (disk_ctx_new(&o, &ctx, NULL) < 0)
-			abort();
-		image = mmap(NULL, FILE_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			     -1, 0);
 		fd = memfd_create("image", MFD_CLOEXEC);
+		image = mmap(NULL, FILE_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (fd < 0 || image == MAP_FAILED || disk_ctx_new(&o, &ctx, NULL) < 0)
+			abort();
 	}
 	if (!size)
 		return 0;
 	format = *data % (sizeof(formats) / sizeof(*formats));
-	madvise(image, FILE_MAX, MADV_DONTNEED);
-	len = lay_out(data + 1, size - 1, image);
-	if (format == 1)
-		mend_vhd(image, len);
-	if (format == 2)
-		mend_vhdx(image, len);
-	if (ftruncate(fd, 0) || ftruncate(fd, len))
-		abort();
-	for (size_t at = 0; at < len; at += 4096)
-		if (!disk_is_zero(image + at, MIN(len - at, (size_t)4096)) &&
-		    pwrite(fd, image + at, MIN(len - at, (size_t)4096), at) < 0)
-			abort();
+	lay_out(fd, image, data + 1, size - 1);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	/* LUKS: a key would cost seconds. */
 	try(ctx, path, formats[format], format == 4 ? DISK_NO_IO : 0);
