@@ -135,6 +135,27 @@ static const struct cli_flag load_flags[] = {
 		.flags = load_flags, .program = PROGRAM,                                           \
 	}
 
+static const struct cli_flag df_flags[] = {
+    {"verbose", 'v', CLI_BOOL, .help = "image by image"},
+    VIV_FORMAT_FLAG,
+    {0},
+};
+
+static const struct cli_flag prune_flags[] = {
+    {"all", 'a', CLI_BOOL, .help = "also images with a name, if nothing uses them"},
+    {"dry-run", .type = CLI_BOOL, .help = "only say what would go"},
+    {"filter", .type = CLI_LIST, .metavar = "KEY=VALUE",
+     .help = "only those: until=TIME, label=KEY[=VALUE], label!=…"},
+    {"force", 'f', CLI_BOOL, .help = "do not ask"},
+    {0},
+};
+
+static const struct cli_flag verify_flags[] = {
+    {"repair", .type = CLI_BOOL, .help = "make or pull again what is damaged or missing"},
+    VIV_FORMAT_FLAG,
+    {0},
+};
+
 const struct cli_command viv_image_table[] = {
     ROW_IMAGES("images"),
     ROW_TAG("tag"),
@@ -153,6 +174,42 @@ const struct cli_command viv_image_table[] = {
 	.args_min = 1,
 	.args_max = -1,
 	.complete = "image",
+	.program = PROGRAM,
+    },
+    {
+	.name = "image df",
+	.group = viv_group_images,
+	.args = "",
+	.summary = "show what images take on the disk",
+	.description =
+	    "What several images share counts once. Reclaimable is what `viv image prune "
+	    "--all` would free.",
+	.examples = "viv image df\nviv image df -v\timage by image",
+	.flags = df_flags,
+	.program = PROGRAM,
+    },
+    {
+	.name = "image prune",
+	.group = viv_group_images,
+	.args = "",
+	.summary = "remove images without a name, and what belongs to none",
+	.description = "Also removes what cut pulls have left to be continued.",
+	.examples =
+	    "viv image prune\nviv image prune -a -f --filter until=240h\tall that are older than "
+	    "ten days and not in use",
+	.flags = prune_flags,
+	.program = PROGRAM,
+    },
+    {
+	.name = "image verify",
+	.group = viv_group_images,
+	.args = "",
+	.summary = "read all images again and find what is damaged",
+	.description =
+	    "Every blob is compared with its digest and every layer with its DiffID. The status "
+	    "is 1 where something is wrong (and stays so after --repair).",
+	.examples = "viv image verify\nviv image verify --repair\tand get it again",
+	.flags = verify_flags,
 	.program = PROGRAM,
     },
     ROW_IMAGES("image ls"),

@@ -114,6 +114,7 @@ int image_tag(struct image_store *s, const struct image *i, const struct referen
 struct image_removed {
 	VEC(char *) untagged; /* canonical names, owned */
 	bool deleted;         /* the image itself is gone */
+	uint64_t bytes;       /* on the disk, that were collected */
 	struct digest id;
 };
 

@@ -191,13 +191,14 @@ int image_remove(struct image_store *s, const char *text, bool force, struct ima
 		 struct err *e)
 {
 	struct image_removed done = {0};
-	struct collected collected;
+	struct collected collected = {0};
 	int rc = -EAGAIN;
 
 	for (unsigned i = 0; i < IMAGE_TRIES_MAX && rc == -EAGAIN; i++)
 		rc = try_remove(s, text, force, &done, e);
 	if (!rc && done.deleted)
 		rc = image_collect(s, &(struct collect_options){0}, &collected, e);
+	done.bytes = collected.bytes;
 	if (rc && !done.untagged.n && !done.deleted)
 		return rc;
 	*ret = done;
