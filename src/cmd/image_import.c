@@ -8,6 +8,7 @@
 #include "image/import.h"
 #include "image/mount.h"
 #include "image/pack.h"
+#include "image/userns.h"
 #include "os/path.h"
 
 #include <errno.h>
@@ -109,19 +110,34 @@ static int write_out(void *arg, const void *p, size_t len, struct err *e)
 	return rc ? err_set(e, ERR_SYS, rc, "cannot write the archive: %s", strerror(-rc)) : 0;
 }
 
-static int export(struct cli *c, struct image_store *s, int fd, struct err *e)
-{
-	_image_ struct image *i = NULL;
-	int rc = image_find(s, cli_argv(c)[0], NULL, &i, e);
-	_close_ int mounted = rc ? -1 : image_mount(s, i, NULL, NULL, e);
+struct export_job {
+	struct image_store *store;
+	const struct image *image;
+	int fd;
+};
 
-	if (rc || mounted < 0)
-		return rc ? rc : mounted;
+/* An ordinary user's runs in a user namespace. */
+static int export_image(void *arg, struct err *e)
+{
+	struct export_job *job = arg;
+	_close_ int mounted = image_mount(job->store, job->image, NULL, NULL, e);
+
+	if (mounted < 0)
+		return mounted;
 	_close_ int root = path_open(mounted, ".", O_RDONLY | O_DIRECTORY, 0);
 
 	if (root < 0)
 		return err_set(e, ERR_SYS, root, "cannot open the root file system");
-	return pack_tree(root, &(struct pack_options){0}, write_out, &fd, e);
+	return pack_tree(root, &(struct pack_options){0}, write_out, &job->fd, e);
+}
+
+static int export(struct cli *c, struct image_store *s, int fd, struct err *e)
+{
+	_image_ struct image *i = NULL;
+	int rc = image_find(s, cli_argv(c)[0], NULL, &i, e);
+	struct export_job job = {s, i, fd};
+
+	return rc ? rc : userns_run(export_image, &job, e);
 }
 
 /* A file appears when it is whole. */

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "image/erofs_write.h"
 #include "image/store_int.h"
+#include "image/userns.h"
 #include "os/path.h"
 #include "os/proc.h"
 
@@ -157,6 +158,6 @@ int layer_remove(struct image_store *s, const struct digest *diff_id, struct err
 	rc = path_rename(s->fd, image_store_layer_name(diff_id, name), gone);
 	if (rc == -ENOENT)
 		return 0;
-	rc = rc ? rc : path_remove_tree(s->fd, gone);
+	rc = rc ? rc : userns_remove_tree(s->fd, gone);
 	return rc ? store_fail(s, rc, e, "remove", name) : 0;
 }

@@ -4,6 +4,7 @@
 #define IMAGE_LAYER_INT_H
 
 #include "base/buf.h"
+#include "codec/tar.h"
 #include "image/layer.h"
 
 #define LAYER_TAR   LAYER_TAR_NAME /* LAYER_EROFS: the uncompressed tar … */
@@ -36,6 +37,9 @@ int mount_tmpfs(struct err *e);
  * attributes are "user.", as in a user namespace. */
 int mount_overlay(const int *lower, size_t count, int upper, int work, bool user_xattrs,
 		  struct err *e);
+
+/* Does the entry remove something of the layers below? */
+bool layer_entry_is_whiteout(const struct tar_entry *t);
 
 /* A layer on its way into a mount. */
 struct layer_part {

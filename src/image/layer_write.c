@@ -7,13 +7,11 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/tar.h"
-#include "image/entry.h"
 #include "image/erofs_write.h"
+#include "image/layer_dir.h"
 #include "image/store_int.h"
-#include "image/tree.h"
-#include "image/unpack.h"
+#include "image/userns.h"
 #include "os/path.h"
-#include "os/proc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,42 +28,38 @@ struct layer_writer {
 	char *name; /* of the temporary */
 	int dirfd;
 	struct digest_stream *digest;
-	struct tar_reader *reader;
 	struct layer_facts facts;
 
 	/* LAYER_EROFS */
 	int tar, index;
 	uint64_t sent;
+	struct tar_reader *reader;
 	struct erofs_writer *erofs;
 	/* LAYER_DIR */
-	int root;
-	struct unpacker *unpacker;
-	struct tree names; /* to know which directories have no entry */
+	struct layer_dir *dir;
 };
 
-/* --- the tar's entries, for either back end --- */
+/* --- the tar's entries --- */
+
+bool layer_entry_is_whiteout(const struct tar_entry *t)
+{
+	const char *slash = strrchr(t->path, '/');
+
+	return str_after(slash ? slash + 1 : t->path, ".wh.") ||
+	       (t->type == TAR_CHAR && !t->dev_major && !t->dev_minor);
+}
 
 static int take_entry(void *arg, const struct tar_entry *t, struct err *e)
 {
 	struct layer_writer *w = arg;
-	const char *slash = strrchr(t->path, '/');
 
-	w->facts.whiteouts |= str_after(slash ? slash + 1 : t->path, ".wh.") != NULL ||
-			      (t->type == TAR_CHAR && !t->dev_major && !t->dev_minor);
-	if (w->erofs)
-		return erofs_writer_entry(w->erofs, t, e);
-	uint32_t inode;
-	int rc = tree_add(&w->names, t, &inode, e);
-
-	return rc ? rc : unpacker_entry(w->unpacker, t, e);
+	w->facts.whiteouts |= layer_entry_is_whiteout(t);
+	return erofs_writer_entry(w->erofs, t, e);
 }
 
 static int take_data(void *arg, const void *p, size_t len, struct err *e)
 {
-	struct layer_writer *w = arg;
-
-	return w->erofs ? erofs_writer_data(w->erofs, p, len, e)
-			: unpacker_data(w->unpacker, p, len, e);
+	return erofs_writer_data(((struct layer_writer *)arg)->erofs, p, len, e);
 }
 
 static const struct tar_sink sink = {take_entry, take_data};
@@ -74,20 +68,19 @@ static const struct tar_sink sink = {take_entry, take_data};
 
 void layer_writer_free(struct layer_writer *w)
 {
-	int *const fds[] = {&w->tar, &w->index, &w->root, &w->dirfd};
+	int *const fds[] = {&w->tar, &w->index, &w->dirfd};
 
 	if (!w)
 		return;
 	tar_reader_free(w->reader);
 	erofs_writer_free(w->erofs);
-	unpacker_free(w->unpacker);
-	tree_done(&w->names);
+	layer_dir_free(w->dir);
 	digest_stream_free(w->digest);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (*fds[i] >= 0)
 			close(*fds[i]);
 	if (w->name)
-		path_remove_tree(w->store->fd, w->name);
+		userns_remove_tree(w->store->fd, w->name);
 	free(w->name);
 	free(w);
 }
@@ -99,20 +92,7 @@ static int begin_erofs(struct layer_writer *w, struct err *e)
 	if (w->tar < 0 || w->index < 0)
 		return store_fail(w->store, w->tar < 0 ? w->tar : w->index, e, "make", w->name);
 	w->erofs = erofs_writer_new(w->index);
-	return 0;
-}
-
-static int begin_dir(struct layer_writer *w, struct err *e)
-{
-	bool plain_user = geteuid() != 0 || proc_in_userns();
-	struct unpack_options o = {.lenient = plain_user, .user_xattrs = plain_user};
-	int rc = path_mkdir(w->dirfd, LAYER_ROOT, 0755);
-
-	w->root = rc ? rc : path_open(w->dirfd, LAYER_ROOT, O_RDONLY | O_DIRECTORY, 0);
-	if (w->root < 0)
-		return store_fail(w->store, w->root, e, "make", w->name);
-	w->unpacker = unpacker_new(w->root, &o);
-	tree_init(&w->names);
+	w->reader = tar_reader_new(&sink, w);
 	return 0;
 }
 
@@ -123,14 +103,13 @@ int layer_writer_new(struct image_store *s, const struct digest *diff_id,
 	int rc = diff_id ? image_store_hold(s, diff_id, 1, e) : 0;
 
 	w->store = s;
-	w->tar = w->index = w->root = w->dirfd = -1;
+	w->tar = w->index = w->dirfd = -1;
 	if (diff_id)
 		w->expected = *diff_id;
 	w->backend = backend != LAYER_AUTO     ? backend
 		     : layer_host_has_erofs(s) ? LAYER_EROFS
 					       : LAYER_DIR;
 	w->digest = digest_stream_new(diff_id ? diff_id->alg : DIGEST_SHA256);
-	w->reader = tar_reader_new(&sink, w);
 	rc = rc ? rc : image_store_temp_name(s, "layer", &w->name, e);
 	if (!rc && (rc = path_mkdir(s->fd, w->name, 0700)))
 		rc = store_fail(s, rc, e, "make", w->name);
@@ -139,7 +118,8 @@ int layer_writer_new(struct image_store *s, const struct digest *diff_id,
 		rc = w->dirfd < 0 ? store_fail(s, w->dirfd, e, "open", w->name) : 0;
 	}
 	if (!rc)
-		rc = w->backend == LAYER_EROFS ? begin_erofs(w, e) : begin_dir(w, e);
+		rc = w->backend == LAYER_EROFS ? begin_erofs(w, e)
+					       : layer_dir_new(w->dirfd, &w->dir, e);
 	if (rc)
 		layer_writer_free(w);
 	else
@@ -177,7 +157,7 @@ int layer_writer_append(struct layer_writer *w, const void *p, size_t len, struc
 		return rc;
 	digest_stream_add(w->digest, p, len);
 	w->facts.tar_bytes += len;
-	return tar_reader_feed(w->reader, p, len, e);
+	return w->dir ? layer_dir_append(w->dir, p, len, e) : tar_reader_feed(w->reader, p, len, e);
 }
 
 /* --- the end --- */
@@ -211,13 +191,8 @@ static int finish_erofs(struct layer_writer *w, const struct digest *is, struct 
 
 static int finish_dir(struct layer_writer *w, struct err *e)
 {
-	int rc = unpacker_finish(w->unpacker, e);
-
-	/* One call instead of one per file. */
-	if (!rc && syncfs(w->root))
-		rc = store_fail(w->store, -errno, e, "write", w->name);
 	w->facts.disk_bytes = w->facts.tar_bytes;
-	return rc;
+	return layer_dir_finish(w->dir, &w->facts.whiteouts, e);
 }
 
 /* Another back end's form of the layer is there: ours joins it, what names the whole last. */
@@ -245,10 +220,7 @@ static int write_implied(struct layer_writer *w, struct err *e)
 {
 	_buf_ struct buf b = {0};
 
-	if (w->erofs)
-		erofs_writer_implied(w->erofs, &b);
-	else
-		tree_implied(&w->names, &b);
+	erofs_writer_implied(w->erofs, &b);
 	int rc = b.len ? path_replace(w->dirfd, LAYER_IMPLIED, b.s, b.len, 0600, true) : 0;
 
 	return rc ? store_fail(w->store, rc, e, "write", w->name) : 0;
@@ -258,7 +230,7 @@ static int publish(struct layer_writer *w, const struct digest *is, struct err *
 {
 	struct image_store *s = w->store;
 	char name[DIGEST_HEX_MAX + 7];
-	int rc = write_implied(w, e);
+	int rc = w->erofs ? write_implied(w, e) : 0;
 
 	rc = rc ? rc : layer_write_facts(w->dirfd, &w->facts, e);
 	if (!rc && fsync(w->dirfd))
@@ -280,7 +252,7 @@ static int publish(struct layer_writer *w, const struct digest *is, struct err *
 int layer_writer_commit(struct layer_writer *w, struct digest *ret_diff_id, struct err *e)
 {
 	struct digest is;
-	int rc = tar_reader_finish(w->reader, e);
+	int rc = w->reader ? tar_reader_finish(w->reader, e) : 0;
 
 	if (rc)
 		return rc;

@@ -65,14 +65,16 @@ static int set_lower(int fs, const int *lower, size_t count, struct err *e)
 	return set(fs, FSCONFIG_SET_STRING, "lowerdir", all.s) ? refused(e, "lowerdir") : 0;
 }
 
-/* redirect_dir and metacopy off: what is changed lies in upper whole, so that it can become a layer. */
+/* No redirects and no metadata alone: what is changed lies in upper whole, so that it can become a
+ * layer; and a layer that brings a redirect is not followed. */
 static int set_options(int fs, bool user_xattrs, struct err *e)
 {
-	static const char *const off[] = {"redirect_dir", "metacopy", "index"};
+	static const char *const options[][2] = {
+	    {"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}};
 
-	for (size_t i = 0; i < ARRAY_SIZE(off); i++)
-		if (set(fs, FSCONFIG_SET_STRING, off[i], "off"))
-			return refused(e, off[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (set(fs, FSCONFIG_SET_STRING, options[i][0], options[i][1]))
+			return refused(e, options[i][0]);
 	return user_xattrs && set(fs, FSCONFIG_SET_FLAG, "userxattr", NULL)
 		   ? refused(e, "userxattr")
 		   : 0;

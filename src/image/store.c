@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "image/userns.h"
 #include "os/path.h"
 
 #include <errno.h>
@@ -168,7 +169,7 @@ static bool clear_one(struct image_store *s, const char *name, void *arg)
 	if (strstr(name, BLOB_MARK) && !path_lstat(s->fd, path, &st) &&
 	    st.st_mtim.tv_sec + *keep_s > time(NULL))
 		return false;
-	path_remove_tree(s->fd, path); /* the next command tries again */
+	userns_remove_tree(s->fd, path); /* the next command tries again */
 	return false;
 }
 

@@ -2,8 +2,11 @@
 
 #include "base/cleanup.h"
 #include "base/mem.h"
+#include "os/path.h"
+#include "os/proc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
 
 /* XDG base directory specification: relative paths are to be ignored. */
@@ -14,9 +17,19 @@ static const char *absolute_env(const char *name)
 	return value && value[0] == '/' ? value : NULL;
 }
 
+/* Root of a user namespace that an ordinary user has made is that user: the machine's directories
+ * are not its own. */
+static bool is_root(void)
+{
+	struct stat st;
+
+	return geteuid() == 0 &&
+	       (!proc_in_userns() || (!path_stat(AT_FDCWD, "/var/lib", &st) && !st.st_uid));
+}
+
 int dirs_data(char **ret, struct err *e)
 {
-	if (geteuid() == 0) {
+	if (is_root()) {
 		*ret = mem_strdup("/var/lib/viv");
 		return 0;
 	}
@@ -41,7 +54,7 @@ int dirs_data(char **ret, struct err *e)
 
 int dirs_run(char **ret, struct err *e)
 {
-	if (geteuid() == 0) {
+	if (is_root()) {
 		*ret = mem_strdup("/run/viv");
 		return 0;
 	}

@@ -1,5 +1,5 @@
 /* Drives layers from scripts. usage: layerctl DATA COMMAND:
- *	write erofs|dir TAR             stores a layer; prints its DiffID
+ *	write erofs|dir|auto TAR        stores a layer; prints its DiffID
  *	mount|mount-child TARGET UPPER WORK DIFFID…
  *	                                mounts layers, the lowest first, at TARGET; UPPER and WORK "-":
  *	                                read-only; mount-child: as on older kernels
@@ -25,7 +25,11 @@ static int write_layer(struct image_store *s, const char *backend, const char *t
 	struct digest diff_id;
 	struct layer_writer *w;
 	_close_ int fd = path_open(AT_FDCWD, tar, O_RDONLY, 0);
-	int rc = layer_writer_new(s, NULL, str_eq(backend, "dir") ? LAYER_DIR : LAYER_EROFS, &w, e);
+	int rc = layer_writer_new(s, NULL,
+				  str_eq(backend, "dir")     ? LAYER_DIR
+				  : str_eq(backend, "erofs") ? LAYER_EROFS
+							     : LAYER_AUTO,
+				  &w, e);
 
 	if (rc)
 		return rc;

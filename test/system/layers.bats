@@ -209,3 +209,54 @@ same_as_tar() {
 		((n > 200))
 	done
 }
+
+# an ordinary user with a range of ids
+user_setup() {
+	needs_tool newuidmap
+	needs_tool useradd
+	getent passwd viv-layers >/dev/null || useradd --create-home --home-dir "$BATS_TEST_TMPDIR/home" viv-layers
+	chmod 755 "$BATS_TEST_TMPDIR" "$BATS_FILE_TMPDIR" "$BATS_RUN_TMPDIR"
+	grep -q ^viv-layers: /etc/subuid || skip "useradd gives no range of ids here"
+	as_user test -x "$TOOLS/layerctl" || skip "the build folder is not readable for others"
+}
+
+as_user() {
+	setpriv --reuid viv-layers --regid viv-layers --init-groups env -i -C "$BATS_TEST_TMPDIR/home" PATH="$PATH" \
+		HOME="$BATS_TEST_TMPDIR/home" VIV="$VIV_BUILD/viv" CTL="$TOOLS/layerctl" "$@"
+}
+
+@test "an ordinary user's layers have the owners that the tar says, inside the user namespace" {
+	user_setup
+	run as_user sh -ec "
+		mkdir d m; a=\$(\$CTL d write auto $BATS_FILE_TMPDIR/lower.tar) b=\$(\$CTL d write auto $BATS_FILE_TMPDIR/upper.tar)
+		python3 - >mine.tar <<-PY
+			import sys, tarfile
+			t = tarfile.open(fileobj=sys.stdout.buffer, mode='w|')
+			i = tarfile.TarInfo('mine'); i.uid, i.gid = 1234, 5678
+			t.addfile(i)
+			t.close()
+		PY
+		c=\$(\$CTL d write auto mine.tar)
+		unshare --user --map-root-user --map-auto --mount sh -ec \"
+			\$CTL \$PWD/d mount \$PWD/m - - \$a \$b \$c
+			stat -c '%u:%g %a' m/mine m m/hidden; ls m/hidden; test ! -e m/gone\"
+		\$CTL d remove \$a; \$CTL d remove \$b; \$CTL d remove \$c; ls -A d/images/layers d/images/tmp"
+	userdel --remove viv-layers 2>/dev/null || true
+	[ "$status" = 0 ] || fail "$output"
+	[ "$output" = $'1234:5678 644\n0:0 711\n0:0 700\nnew\nd/images/layers:\n\nd/images/tmp:' ] || fail "$output"
+}
+
+@test "an ordinary user imports, mounts and exports" {
+	user_setup
+	run as_user sh -ec "
+		\$VIV import $BATS_FILE_TMPDIR/lower.tar t:1 >/dev/null
+		\$VIV export t:1 >out.tar; tar tf out.tar | grep -c many/
+		mkdir m
+		\$VIV image mount t:1 m 2>&1 | grep -o '\[DENIED\]' || :
+		unshare --user --map-root-user --map-auto --mount sh -ec '
+			\$VIV image mount --writable t:1 m >/dev/null; echo x >m/etc/new; cat m/etc/new; \$VIV image unmount m; ls m'
+		\$VIV rmi t:1 >/dev/null"
+	userdel --remove viv-layers 2>/dev/null || true
+	[ "$status" = 0 ] || fail "$output"
+	[ "$output" = $'503\n[DENIED]\nx' ] || fail "$output"
+}
