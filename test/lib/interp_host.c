@@ -178,6 +178,8 @@ static unsigned make_bytes(struct interp_host *t, uint8_t *bytes)
 		bytes[at++] = 0x40 | below(t, 16);
 	if (below(t, 2))
 		bytes[at++] = 0x0f;
+	if (at && bytes[at - 1] == 0x0f && below(t, 16) == 0)
+		bytes[at++] = 0x38;
 	return at;
 }
 

@@ -93,10 +93,13 @@ static bool op_cmpxchg_double(struct interp *c)
 	uint64_t linear, low, high;
 
 	x86_operand(&c->insn, 0, &o);
-	if (!interp_linear(c, o.segment, interp_offset(c, &o), 2 * bytes, INTERP_WRITE, &linear))
-		return false;
-	if (bits == 64 && linear & 15)
+	uint64_t offset = interp_offset(c, &o);
+
+	/* even where the address is not canonical, which would be #SS for the stack (measured on Zen 5) */
+	if (bits == 64 && (offset + c->state.segment[o.segment].base) & 15)
 		return interp_raise_error(c, X86_GP, 0);
+	if (!interp_linear(c, o.segment, offset, 2 * bytes, INTERP_WRITE, &linear))
+		return false;
 	if (!interp_probe_write(c, linear, 2 * bytes) || !interp_load(c, linear, bytes, &low) ||
 	    !interp_load(c, linear + bytes, bytes, &high))
 		return false;
