@@ -1,5 +1,6 @@
 #include "host_cpu.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include <sys/ptrace.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,7 +54,13 @@ static int set_registers(struct host_cpu *h, const struct host_registers *r)
 	u.rip = r->rip;
 	u.eflags = r->rflags;
 	u.orig_rax = -1; /* no system call to be restarted */
-	return ptrace(PTRACE_SETREGS, h->pid, NULL, &u) < 0 ? -errno : 0;
+	if (ptrace(PTRACE_SETREGS, h->pid, NULL, &u) < 0)
+		return -errno;
+	if (!r->xsave)
+		return 0;
+	struct iovec area = {.iov_base = r->xsave, .iov_len = h->xsave_size};
+
+	return ptrace(PTRACE_SETREGSET, h->pid, NT_X86_XSTATE, &area) < 0 ? -errno : 0;
 }
 
 static int get_registers(struct host_cpu *h, struct host_registers *r)
@@ -65,7 +73,11 @@ static int get_registers(struct host_cpu *h, struct host_registers *r)
 		r->gpr[n] = *gpr(&u, n);
 	r->rip = u.rip;
 	r->rflags = u.eflags;
-	return 0;
+	if (!r->xsave)
+		return 0;
+	struct iovec area = {.iov_base = r->xsave, .iov_len = h->xsave_size};
+
+	return ptrace(PTRACE_GETREGSET, h->pid, NT_X86_XSTATE, &area) < 0 ? -errno : 0;
 }
 
 static int run_on(struct host_cpu *h, struct host_registers *r, struct host_stop *ret)
@@ -132,6 +144,12 @@ static int start(struct host_cpu *h)
 		h->pid = 0;
 		return -EPERM;
 	}
+	uint8_t xsave[HOST_CPU_XSAVE];
+	struct iovec area = {.iov_base = xsave, .iov_len = sizeof(xsave)};
+
+	if (ptrace(PTRACE_GETREGSET, h->pid, NT_X86_XSTATE, &area) < 0)
+		return -errno;
+	h->xsave_size = area.iov_len;
 	return clear_address_space(h);
 }
 

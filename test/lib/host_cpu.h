@@ -16,13 +16,17 @@
 struct host_cpu {
 	pid_t pid;
 	int fd;
+	size_t xsave_size;    /* what the kernel wants for NT_X86_XSTATE */
 	uint8_t *code, *data; /* what the process sees at the addresses above */
 };
 
 struct host_registers {
 	uint64_t gpr[16]; /* in the order of their numbers */
 	uint64_t rip, rflags;
+	uint8_t *xsave; /* HOST_CPU_XSAVE bytes in XSAVE's standard form; NULL: left alone */
 };
+
+#define HOST_CPU_XSAVE 4096
 
 struct host_stop {
 	int signal;       /* SIGTRAP, SIGSEGV, SIGILL, SIGFPE, SIGBUS */

@@ -1,6 +1,8 @@
 #include "interp_host.h"
 
+#include <cpuid.h>
 #include <errno.h>
+#include <immintrin.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,6 +11,7 @@
 
 #include "base/endian.h"
 #include "engine/interp/interp.h"
+#include "engine/interp/units.h"
 #include "isa/x86_paging.h"
 
 #define SEQUENCE    12  /* instructions */
@@ -68,7 +71,8 @@ static void set_up_guest(struct interp_host *t)
 	map_pages(t->guest, HOST_CPU_DATA, TABLES + HOST_CPU_SIZE,
 		  X86_PTE_P | X86_PTE_U | X86_PTE_W | X86_PTE_NX);
 	s->cr0 = X86_CR0_PE | X86_CR0_PG | X86_CR0_WP | X86_CR0_NE | X86_CR0_ET;
-	s->cr4 = X86_CR4_PAE;
+	s->cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_OSXSAVE;
+	s->xcr0 = t->components;
 	s->efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE | X86_EFER_SCE;
 	s->cpl = 3;
 	set_segment(&s->segment[X86_CS], 0x33, user | X86_SEG_CODE | X86_SEG_L);
@@ -76,6 +80,11 @@ static void set_up_guest(struct interp_host *t)
 	for (enum x86_seg i = X86_ES; i <= X86_GS; i++)
 		if (i != X86_CS && i != X86_SS)
 			set_segment(&s->segment[i], 0, user | X86_SEG_DB);
+}
+
+__attribute__((target("xsave"))) static uint64_t host_xcr0(void)
+{
+	return _xgetbv(0);
 }
 
 static uint64_t no_mmio_read(void *machine, gpa_t at, unsigned size)
@@ -105,6 +114,9 @@ int interp_host_open(struct interp_host *t, uint64_t seed)
 	t->interp->host = &machine;
 	t->interp->slots = slot;
 	t->interp->slot_count = 1;
+	if (units_new(&t->interp->units, NULL) < 0)
+		abort();
+	t->components = host_xcr0() & 0xe7;
 	set_up_guest(t);
 	return host_cpu_open(&t->host);
 }
@@ -112,6 +124,7 @@ int interp_host_open(struct interp_host *t, uint64_t seed)
 void interp_host_close(struct interp_host *t)
 {
 	host_cpu_close(&t->host);
+	units_free(t->interp->units);
 	free((void *)t->interp->slots);
 	free(t->interp);
 	free(t->guest);
@@ -136,7 +149,7 @@ static bool is_comparable(const struct x86_insn *insn)
 {
 	const struct x86_row *row = insn->row;
 
-	if (row->class != X86_CLASS_INT && row->class != X86_CLASS_VEXGPR)
+	if (row->class == X86_CLASS_SYS)
 		return false;
 	if (is_branch(row) && insn->prefixes & X86_PREFIX_OPSIZE)
 		return false;
@@ -144,6 +157,8 @@ static bool is_comparable(const struct x86_insn *insn)
 		return false;
 	if (row->opcode == 0x0d && row->map == X86_MAP_0F && !insn->memory)
 		return false; /* a no-operation for Intel, #UD for AMD */
+	if (row->feature == X86_FEATURE_SHA && insn->memory)
+		return false; /* must be aligned (SDM, APM), but not on Zen 5 */
 	switch (row->mnemonic) {
 	case X86_bswap: /* of 16 bits */
 	case X86_shld:  /* counts above 16 */
@@ -166,11 +181,29 @@ static unsigned make_bytes(struct interp_host *t, uint8_t *bytes)
 
 	for (unsigned i = 0; i < X86_LENGTH_MAX; i++)
 		bytes[i] = next_random(t);
-	if (below(t, 16) == 0) { /* VEX, for BMI */
+	switch (below(t, 8)) {
+	case 0: /* VEX; half of them where BMI is */
 		bytes[0] = 0xc4;
-		bytes[1] = (bytes[1] & 0xe0) | (2 + below(t, 2));
-		bytes[3] = below(t, 2) ? 0xf0 | (bytes[3] & 15) : bytes[3];
+		bytes[1] = (bytes[1] & 0xe0) | (1 + below(t, 3));
+		if (below(t, 2))
+			bytes[2] |= 0x78;
+		if (below(t, 2))
+			bytes[3] |= 0xf0;
 		return 3;
+	case 1: /* EVEX */
+		bytes[0] = 0x62;
+		bytes[1] = (bytes[1] & 0xf0) | (1 + below(t, 3));
+		bytes[2] |= 4;
+		if (below(t, 2)) {
+			bytes[2] |= 0x78;
+			bytes[3] |= 8;
+		}
+		if (below(t, 2))
+			bytes[3] &= 0x68;
+		return 4;
+	case 2:
+		bytes[0] = 0xd8 + below(t, 8);
+		return 1;
 	}
 	if (below(t, 4) == 0)
 		bytes[at++] = prefixes[below(t, sizeof(prefixes))];
@@ -278,6 +311,109 @@ static void make_registers(struct interp_host *t, struct host_registers *r)
 	r->rflags = 0x202 | (next_random(t) & (X86_FLAGS_STATUS | X86_FLAG_DF));
 }
 
+/* --- vector registers: the XSAVE area as XSAVE writes it, here and on the host the same --- */
+
+#define BV_AT 512 /* XSTATE_BV; SDM volume 1, 13.4.2 */
+
+static void component_place(unsigned n, uint32_t *ret_at, uint32_t *ret_size)
+{
+	uint32_t c, d;
+
+	*ret_at = n == 0 ? 0 : 160;
+	*ret_size = n == 0 ? 160 : 256;
+	if (n >= 2)
+		__cpuid_count(0xd, n, *ret_size, *ret_at, c, d);
+}
+
+/* Numbers, NaNs, denormals and noise in every register that the host has; rounding modes and sometimes an
+ * unmasked exception. */
+static void make_xsave(struct interp_host *t, uint8_t *xsave)
+{
+	memset(xsave, 0, HOST_CPU_XSAVE);
+	put_le16(xsave, 0x037f | below(t, 4) << 10);
+	put_le32(xsave + 24, 0x1f80 | below(t, 4) << 13);
+	if (below(t, 16) == 0)
+		put_le32(xsave + 24, get_le32(xsave + 24) & ~(1u << (7 + below(t, 6))));
+	for (unsigned n = 1; n < 8; n++) {
+		uint32_t at, size;
+
+		if (n == 3 || n == 4 || !(t->components >> n & 1))
+			continue;
+		component_place(n, &at, &size);
+		for (uint32_t i = 0; i < size; i += 8)
+			put_le64(xsave + at + i, below(t, 4) ? next_random(t) : interesting(t));
+	}
+	put_le64(xsave + BV_AT, t->components);
+}
+
+/* A component that is not in use has its initial value, whatever lies there. */
+static void normalize(const struct interp_host *t, uint8_t *xsave)
+{
+	uint64_t in_use = get_le64(xsave + BV_AT);
+
+	for (unsigned n = 0; n < 8; n++) {
+		uint32_t at, size, mxcsr = get_le32(xsave + 24);
+
+		if (!(t->components >> n & 1) || in_use >> n & 1)
+			continue;
+		component_place(n, &at, &size);
+		memset(xsave + at, 0, size);
+		if (n == 0) {
+			put_le16(xsave, 0x37f);
+			put_le32(xsave + 24, mxcsr);
+		}
+	}
+	memset(xsave + 6, 0, 18);        /* FOP, FIP, FDP */
+	memset(xsave + 28, 0, 4);        /* MXCSR_MASK */
+	for (unsigned i = 0; i < 8; i++) /* behind 80 bits */
+		memset(xsave + 32 + 16 * i + 10, 0, 6);
+}
+
+/* CVTPS2PI and its relatives have made the x87 registers MMX ones before they raise #XM, on Zen 5 at least. */
+static bool faulted_with_mmx(const struct interp *c)
+{
+	return c->fault.vector == X86_XM && c->insn.row->operand[0].method == X86_OP_P;
+}
+
+static void compare_xsave(struct interp_host *t, const uint8_t *host, char *why, size_t size)
+{
+	uint8_t a[HOST_CPU_XSAVE], b[HOST_CPU_XSAVE];
+
+	memcpy(a, host, sizeof(a));
+	memcpy(b, t->interp->state.xsave, sizeof(b));
+	normalize(t, a);
+	normalize(t, b);
+	for (unsigned n = 0; n < 8; n++) {
+		uint32_t at, bytes;
+
+		if (!(t->components >> n & 1) || (n == 0 && faulted_with_mmx(t->interp)))
+			continue;
+		component_place(n, &at, &bytes);
+		for (uint32_t i = at; i < at + bytes; i++)
+			if (a[i] != b[i]) {
+				snprintf(why, size,
+					 "XSAVE component %u: byte %u is %02x, interpreter: %02x",
+					 n, i - at, a[i], b[i]);
+				return;
+			}
+	}
+}
+
+/* A RET may have found its way to the middle of the sequence, past what defines flags again. False when undefined
+ * ones were used. */
+static bool track_undefined(struct interp_host *t)
+{
+	const struct x86_insn *insn = &t->interp->insn;
+	const struct x86_flags *flags = &x86_flag_sets[insn->row->flags];
+
+	if (flags->read & t->undefined)
+		return false;
+	if (!flags->maybe)
+		t->undefined &= ~flags->written;
+	t->undefined |= flags->undefined;
+	return true;
+}
+
 /* Runs the interpreter until something happens; UNKNOWN instructions become INT3, and it starts again. False: the
  * sequence is not worth asking the host. */
 static bool run_interp(struct interp_host *t, struct sequence *s, const struct host_registers *r,
@@ -289,7 +425,9 @@ static bool run_interp(struct interp_host *t, struct sequence *s, const struct h
 again:
 	memcpy(c->state.gpr, r->gpr, sizeof(r->gpr));
 	c->state.rip = r->rip;
+	t->undefined = 0;
 	c->state.rflags = r->rflags;
+	memcpy(c->state.xsave, t->xsave, sizeof(t->xsave));
 	memset(code, 0xcc, HOST_CPU_SIZE);
 	memcpy(code, s->bytes, s->size);
 	memcpy(code + HOST_CPU_SIZE, data, HOST_CPU_SIZE);
@@ -304,6 +442,8 @@ again:
 		}
 		if (result == INTERP_FAULT) /* INT 0x80 would be a system call */
 			return !c->fault.software || c->insn.row->mnemonic != X86_int;
+		if (!track_undefined(t))
+			return false;
 		t->instructions++;
 		if (t->rows)
 			t->rows[c->insn.row - x86_rows]++;
@@ -315,6 +455,8 @@ static int expected_signal(const struct interp *c)
 {
 	switch (c->fault.vector) {
 	case X86_DE:
+	case X86_XM:
+	case X86_MF:
 		return SIGFPE;
 	case X86_UD:
 		return SIGILL;
@@ -329,12 +471,12 @@ static int expected_signal(const struct interp *c)
 }
 
 /* Says what differs first; empty: nothing. */
-static void compare(const struct interp_host *t, const struct host_registers *r,
+static void compare(struct interp_host *t, const struct host_registers *r,
 		    const struct host_stop *stop, char *why, size_t size)
 {
 	const struct interp *c = t->interp;
 	const uint8_t *data = t->guest + TABLES + HOST_CPU_SIZE;
-	uint64_t flags = X86_FLAGS_STATUS | X86_FLAG_DF;
+	uint64_t flags = (X86_FLAGS_STATUS | X86_FLAG_DF) & ~t->undefined;
 
 	*why = '\0';
 	/* a CALL to a bad address with a bad stack: Intel sees the address first, AMD the stack */
@@ -362,6 +504,7 @@ static void compare(const struct interp_host *t, const struct host_registers *r,
 		snprintf(why, size, "flags are %llx, interpreter: %llx",
 			 (unsigned long long)(r->rflags & flags),
 			 (unsigned long long)(c->state.rflags & flags));
+	compare_xsave(t, r->xsave, why, size);
 	if (memcmp(t->host.data, data, HOST_CPU_SIZE) == 0)
 		return;
 	for (unsigned i = 0; i < HOST_CPU_SIZE; i++)
@@ -412,10 +555,12 @@ bool interp_host_try(struct interp_host *t, int *rc, char *why, size_t why_size)
 	struct sequence s = make_sequence(t);
 	struct host_registers start, r;
 	struct host_stop stop;
+	uint8_t xsave[HOST_CPU_XSAVE];
 
 	for (unsigned i = 0; i < FRESH_WORDS; i++)
 		put_le64(t->data + 8 * below(t, HOST_CPU_SIZE / 8), interesting(t));
 	make_registers(t, &start);
+	make_xsave(t, t->xsave);
 	*rc = 0;
 	if (!run_interp(t, &s, &start, t->data))
 		return true;
@@ -423,6 +568,8 @@ bool interp_host_try(struct interp_host *t, int *rc, char *why, size_t why_size)
 	 * what differs must differ twice. */
 	for (unsigned i = 0; i < 2; i++) {
 		r = start;
+		r.xsave = xsave;
+		memcpy(xsave, t->xsave, sizeof(xsave));
 		*rc = run_host(t, &s, &r, &stop);
 		if (*rc < 0)
 			return true;

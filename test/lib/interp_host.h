@@ -12,8 +12,11 @@
 struct interp_host {
 	struct host_cpu host;
 	struct interp *interp;
-	uint8_t *guest; /* page tables, then code, then data */
-	uint8_t *data;  /* with which the next sequence starts */
+	uint8_t *guest;                /* page tables, then code, then data */
+	uint8_t *data;                 /* with which the next sequence starts */
+	uint8_t xsave[HOST_CPU_XSAVE]; /* the same of the vector registers */
+	uint64_t components;           /* of XCR0 that are compared */
+	uint32_t undefined;            /* flags, at the end of the sequence */
 	uint64_t random;
 	uint64_t instructions, sequences;
 	uint64_t *rows; /* how often each row of the table was executed; borrowed; may be NULL */

@@ -16,6 +16,8 @@
 {ACCESS, "0F 03 /r", "LSL leaves the register when it fails, as LAR does; zydis: read and written"},
 {ACCESS, "0F B[CD] /r", "BSF, BSR leave the register when the source is 0; zydis: always written"},
 {ACCESS, "VEX.66.0F38.W0 2[EF] /r:m", "VMASKMOV to memory: where the mask is 0 nothing is written; zydis: written"},
+{ACCESS, "VEX.66.0F38.W0 2[CD] /r:m", "VMASKMOV from memory: where the mask is 0 nothing is read; zydis: read"},
+{ACCESS, "VEX.66.0F38.W? 8C /r:m", "VPMASKMOV: the same"},
 {ACCESS, "VEX.66.0F38.W? 8E /r:m", "VPMASKMOV: the same"},
 {ACCESS, "VEX.66.0F38.W? 9[0-3] /r:m", "gathers keep elements whose mask is 0; zydis: written, perhaps read"},
 {ACCESS, "66 0F 7[89]*", "EXTRQ works on the register (APM), zydis: written only"},

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/endian.h"
 #include "engine/interp/interp.h"
+#include "engine/interp/units.h"
 #include "isa/x86_paging.h"
 
 #define RAM_SIZE 0x40000
@@ -54,6 +55,7 @@ static void reset(uint16_t code, uint16_t data, uint32_t limit)
 	cpu.slots = &slot;
 	cpu.slot_count = 1;
 	cpu.state.rflags = 2;
+	put_le32(cpu.state.xsave + UNITS_MXCSR_AT, 0x1f80);
 	cpu.state.rip = 0x1000;
 	cpu.state.gpr[SP] = 0x8000;
 	for (enum x86_seg s = X86_ES; s <= X86_GS; s++)
@@ -527,6 +529,66 @@ static void locked_exchange(void **state)
 	assert_true(cpu.state.rflags & X86_FLAG_ZF);
 }
 
+/* --- SIMD: what the oracle does not ask --- */
+
+static void simd_checks(void **state)
+{
+	struct units *units;
+	struct err e;
+
+	assert_ok(units_new(&units, &e));
+	long_mode();
+	CODE("\x0f\x58\xc1");                                /* ADDPS XMM0, XMM1 */
+	assert_int_equal(interp_step(&cpu), INTERP_UNKNOWN); /* without a gate */
+	cpu.units = units;
+	faults(X86_UD, 0); /* without CR4.OSFXSR */
+	cpu.state.cr4 |= X86_CR4_OSFXSR;
+	cpu.state.cr0 |= X86_CR0_TS;
+	faults(X86_NM, 0);
+	cpu.state.cr0 = (cpu.state.cr0 & ~X86_CR0_TS) | X86_CR0_EM;
+	faults(X86_UD, 0);
+	cpu.state.cr0 &= ~X86_CR0_EM;
+	put_le64(cpu.state.xsave + 512, X86_XCR0_SSE);
+	put_le32(cpu.state.xsave + 160, 0x3f800000);      /* 1.0 */
+	put_le32(cpu.state.xsave + 160 + 16, 0x40000000); /* 2.0 */
+	step();
+	assert_int_equal(get_le32(cpu.state.xsave + 160), 0x40400000);
+	cpu.state.rip = 0x1000;
+	CODE("\xc5\xf8\x58\xc1"); /* VADDPS */
+	faults(X86_UD, 0);        /* without CR4.OSXSAVE */
+	cpu.state.cr4 |= X86_CR4_OSXSAVE;
+	cpu.state.xcr0 = X86_XCR0_X87 | X86_XCR0_SSE;
+	faults(X86_UD, 0);
+	CODE("\x0f\x28\x04\x25\x08\x30\x00\x00"); /* MOVAPS XMM0, [3008] */
+	faults(X86_GP, 0);
+	CODE("\x0f\x10\x04\x25\xf8\x3f\x00\x00"); /* MOVUPS XMM0, [3ff8] */
+	put_le64(pte(4), 0);
+	page_faults(0, 0x4000);
+	units_free(units);
+}
+
+/* SSE in 32-bit code, where INC and DEC are what REX is elsewhere. */
+static void simd_32(void **state)
+{
+	struct units *units;
+	struct err e;
+
+	assert_ok(units_new(&units, &e));
+	protected_mode();
+	cpu.units = units;
+	cpu.state.cr4 = X86_CR4_OSFXSR;
+	cpu.state.gpr[BX] = 0x3000;
+	cpu.state.gpr[CX] = 0x44332211;
+	CODE(
+	    "\x66\x0f\x6e\xc1\x3e\x66\x0f\xd6\x43\x08\x66\x0f\x7e\xc2"); /* MOVD XMM0, ECX; MOVQ DS:[EBX+8], XMM0; MOVD EDX, XMM0 */
+	step();
+	step();
+	step();
+	assert_int_equal(get_le64(ram + 0x3008), 0x44332211);
+	assert_int_equal(cpu.state.gpr[DX], 0x44332211);
+	units_free(units);
+}
+
 int main(void)
 {
 	return TEST_RUN("interp", cmocka_unit_test(wraps_at_64k), cmocka_unit_test(segment_bases),
@@ -540,5 +602,6 @@ int main(void)
 			cmocka_unit_test(older_formats), cmocka_unit_test(canonical),
 			cmocka_unit_test(mmio_accesses), cmocka_unit_test(readonly_slots),
 			cmocka_unit_test(traps_and_faults), cmocka_unit_test(unknown_instructions),
-			cmocka_unit_test(locked_exchange));
+			cmocka_unit_test(locked_exchange), cmocka_unit_test(simd_checks),
+			cmocka_unit_test(simd_32));
 }

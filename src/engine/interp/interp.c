@@ -10,8 +10,15 @@ static interp_op *const *const tables[] = {interp_move_ops,  interp_alu_ops, int
 /* The class first: MOVSD and CMPSD are string instructions and SSE's as well. */
 static interp_op *find_op(const struct x86_row *row)
 {
-	if (row->class != X86_CLASS_INT && row->class != X86_CLASS_VEXGPR)
+	switch (row->class) {
+	case X86_CLASS_INT:
+	case X86_CLASS_VEXGPR:
+		break;
+	case X86_CLASS_SYS:
 		return NULL;
+	default:
+		return interp_simd;
+	}
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		if (tables[i][row->mnemonic])
 			return tables[i][row->mnemonic];
@@ -28,13 +35,12 @@ static enum x86_mode code_mode(const struct x86_state *s)
 /* Fetches and decodes. Of an instruction that is not all there, the exception is the fetch's. */
 static bool decode(struct interp *c)
 {
-	uint8_t bytes[X86_LENGTH_MAX];
 	enum x86_mode mode = code_mode(&c->state);
 
 	c->insn.mode = mode;
-	unsigned count = interp_fetch(c, bytes);
+	unsigned count = interp_fetch(c, c->bytes);
 
-	switch (x86_decode(mode, bytes, count, &c->insn)) {
+	switch (x86_decode(mode, c->bytes, count, &c->insn)) {
 	case X86_OK:
 		return true;
 	case X86_INVALID:

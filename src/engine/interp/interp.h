@@ -7,7 +7,8 @@
  *
  * Guest memory is reached through slots (engine/engine.h); what lies outside them, and ports, is the machine's.
  *
- * A CPU belongs to one thread; several CPUs may share slots, and LOCK is atomic among them. */
+ * A CPU belongs to one thread; several CPUs may share slots, and LOCK is atomic among them, but for CMPXCHG8B, CMPXCHG16B and
+ * operands that cross a page. */
 #ifndef ENGINE_INTERP_INTERP_H
 #define ENGINE_INTERP_INTERP_H
 
@@ -33,16 +34,21 @@ struct interp_fault {
 	uint64_t address; /* of #PF: for CR2 */
 };
 
+struct units;
+
 struct interp {
 	struct x86_state state;
 	const struct engine_host *host;  /* borrowed */
 	void *machine, *cpu;             /* handed to host's functions */
 	const struct engine_slot *slots; /* borrowed; entries of size 0 are none */
 	unsigned slot_count;
+	struct units
+	    *units; /* borrowed; NULL: x87, MMX, SSE, AVX and AVX-512 instructions are unknown */
 
 	struct x86_insn insn; /* the one that is, or was, executed */
 	struct interp_fault fault;
 	/* of the instruction in progress */
+	uint8_t bytes[X86_LENGTH_MAX];
 	uint64_t next_ip;
 	bool unknown;
 	struct {

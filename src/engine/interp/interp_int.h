@@ -87,6 +87,9 @@ bool interp_peek(struct interp *c, unsigned bits, unsigned skip, uint64_t *ret);
 
 typedef bool interp_op(struct interp *c);
 
+/* Every x87, MMX, SSE, AVX and AVX-512 instruction. */
+interp_op interp_simd;
+
 extern interp_op *const interp_alu_ops[X86_MNEMONIC_COUNT];
 extern interp_op *const interp_shift_ops[X86_MNEMONIC_COUNT];
 extern interp_op *const interp_bit_ops[X86_MNEMONIC_COUNT];
