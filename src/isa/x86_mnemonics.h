@@ -1,5 +1,6 @@
 /* Every mnemonic of the opcode table, in alphabetical order. A table for macros: X86_MNEMONIC(name).
  * gen_table.py stops where it and table/ disagree. */
+/* clang-format off */
 X86_MNEMONIC(aaa)
 X86_MNEMONIC(aad)
 X86_MNEMONIC(aam)
