@@ -90,9 +90,23 @@ static int find_manifest(struct pull *p, struct err *e)
 	return rc;
 }
 
-static int keep_document(struct pull *p, const struct repository_manifest *m, struct err *e)
+/* As layers are written, so that what a killed pull has left of it is taken over. */
+static int keep_document(struct pull *p, const struct digest *d, const struct buf *text,
+			 struct err *e)
 {
-	return blob_put(p->store, m->digest.alg, buf_str(&m->body), m->body.len, NULL, e);
+	const struct blob_expect expect = {*d, text->len, true};
+	struct blob_writer *w;
+	int rc = blob_writer_new(p->store, &expect, &w, e);
+
+	if (rc)
+		return rc;
+	uint64_t there = blob_writer_offset(w);
+
+	rc = blob_writer_append(w, buf_str(text) + there, text->len - there, e);
+	if (!rc)
+		return blob_writer_commit(w, NULL, e);
+	blob_writer_abort(w);
+	return rc;
 }
 
 /* The configuration is small and says what the layers must be. */
@@ -105,7 +119,7 @@ static int find_config(struct pull *p, struct err *e)
 		     : repository_get_blob(p->repository, &d->digest, CONFIG_BYTES_MAX, &text, e);
 
 	if (!rc)
-		rc = blob_put(p->store, d->digest.alg, buf_str(&text), text.len, NULL, e);
+		rc = keep_document(p, &d->digest, &text, e);
 	if (rc || p->manifest->kind == MANIFEST_ARTIFACT)
 		return rc;
 	rc = image_config_parse(buf_str(&text), text.len, &p->config, e);
@@ -199,9 +213,9 @@ static int run(struct pull *p, struct pull_result *ret, struct err *e)
 	if (!rc)
 		rc = bring_layers(p, e);
 	if (!rc)
-		rc = keep_document(p, &p->top, e);
+		rc = keep_document(p, &p->top.digest, &p->top.body, e);
 	if (!rc && p->at != &p->top)
-		rc = keep_document(p, p->at, e);
+		rc = keep_document(p, &p->at->digest, &p->at->body, e);
 	if (!rc)
 		rc = image_add(p->store, &p->at->digest, p->at == &p->top ? NULL : &p->top.digest,
 			       p->reference, 1, NULL, e);

@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "image/answer.h"
 #include "image/pipeline.h"
 #include "image/pull_int.h"
 #include "io/loop.h"
@@ -68,21 +68,14 @@ static int flush(struct job *j)
 	return len ? pipeline_put(j->pipeline, j->collected, len, &j->failure) : 0;
 }
 
-/* "bytes 100-199/200" (RFC 9110, section 14.4): where the answer begins. */
-static int range_start(struct http_transfer *t, uint64_t *ret)
-{
-	const char *text = http_header(t, "Content-Range", 0);
-
-	return text && sscanf(text, "bytes %" SCNu64 "-", ret) == 1 ? 0 : -EPROTO;
-}
-
 /* A server may answer a request for a range with all of it. */
 static int look_at_head(struct job *j, struct http_transfer *t)
 {
 	uint64_t start = 0, wanted = pipeline_offset(j->pipeline);
+	const char *range = http_header(t, "Content-Range", 0);
 
 	j->answered = true;
-	if (http_status(t) == 206 && range_start(t, &start))
+	if (http_status(t) == 206 && (!range || answer_content_range(range, &start)))
 		start = UINT64_MAX;
 	if (start > wanted)
 		return err_set(&j->failure, ERR_REG_PROTOCOL, -EPROTO,

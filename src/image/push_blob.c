@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "image/answer.h"
 #include "image/push_int.h"
 #include "io/loop.h"
 
@@ -149,16 +150,12 @@ static int keep_location(struct job *j, struct err *e)
 	return 0;
 }
 
-/* "0-N" says that N + 1 bytes are there; some registries say "0-0" of none. */
 static uint64_t bytes_there(struct http_transfer *t, uint64_t otherwise)
 {
 	const char *text = http_header(t, "Range", 0);
-	const char *range = text ? str_after(text, "bytes=") : NULL;
-	uint64_t last;
+	uint64_t bytes;
 
-	if (!text || sscanf(range ? range : text, "0-%" SCNu64, &last) != 1)
-		return otherwise;
-	return last ? last + 1 : 0;
+	return text && !answer_upload_range(text, &bytes) ? bytes : otherwise;
 }
 
 static int opened(struct job *j, struct err *e)

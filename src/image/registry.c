@@ -1,8 +1,6 @@
 #include "image/registry.h"
 
-#include <curl/curl.h>
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -11,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "codec/template.h"
+#include "image/answer.h"
 #include "image/registry_int.h"
 #include "io/loop.h"
 
@@ -332,23 +330,12 @@ int repository_request(struct repository *p, size_t endpoint, const struct http_
 
 /* --- answers --- */
 
-/* {"errors":[{"code":"…","message":"…"}]}: distribution-spec 1.1, "Error Codes". */
 static char *explanation(struct http_transfer *t)
 {
 	const struct buf *body = http_body(t);
-	_json_ json_t *v = json_loadb(buf_str(body), body->len, 0, NULL);
-	const json_t *first = json_array_get(json_object_get(v, "errors"), 0);
-	const char *code = json_string_value(json_object_get(first, "code"));
-	const char *message = json_string_value(json_object_get(first, "message"));
-	char *text = code || message
-			 ? mem_printf("%.60s%s%.200s", code ? code : "",
-				      code && message ? ": " : "", message ? message : "")
-			 : mem_printf("status %d", http_status(t));
+	char *said = answer_error(buf_str(body), body->len);
 
-	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = ' ';
-	return text;
+	return said ? said : mem_printf("status %d", http_status(t));
 }
 
 int repository_refuse(struct repository *p, struct http_transfer *t, const char *what,
@@ -373,17 +360,11 @@ int repository_refuse(struct repository *p, struct http_transfer *t, const char 
 int repository_location(struct http_transfer *t, char **ret, struct err *e)
 {
 	const char *location = http_header(t, "Location", 0);
-	char *url = NULL;
-	CURLU *u = curl_url();
+	char *url = location ? answer_location(location, http_url(t)) : NULL;
 
-	if (u && location && !curl_url_set(u, CURLUPART_URL, http_url(t), 0) &&
-	    !curl_url_set(u, CURLUPART_URL, location, 0))
-		curl_url_get(u, CURLUPART_URL, &url, 0);
-	if (url)
-		*ret = mem_strdup(url);
-	curl_free(url);
-	curl_url_cleanup(u);
-	return url ? 0
-		   : err_set(e, ERR_REG_PROTOCOL, -EPROTO, "'%s' answers without a usable Location",
-			     http_url(t));
+	if (!url)
+		return err_set(e, ERR_REG_PROTOCOL, -EPROTO,
+			       "'%s' answers without a usable Location", http_url(t));
+	*ret = url;
+	return 0;
 }

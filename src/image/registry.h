@@ -28,9 +28,7 @@
 #define REGISTRY_ATTEMPTS       5   /* of one request in all */
 #define REGISTRY_WAIT_MS        500 /* before the second, doubled for each further one */
 #define REGISTRY_WAIT_MAX_MS    UINT64_C(60000) /* also of what Retry-After asks for */
-#define REGISTRY_NAMES_MAX      100000u /* tags of a repository, repositories of a registry */
 #define REGISTRY_PAGES_MAX      1000u
-#define REGISTRY_TOKEN_MAX      (64u << 10)
 #define REGISTRY_TOKEN_BODY_MAX (1u << 20)
 
 /* --- the client --- */

@@ -2,14 +2,13 @@
  * "Listing Tags"; the catalog is Docker's extension), and Docker Hub's search. */
 #include <curl/curl.h>
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "codec/template.h"
+#include "image/answer.h"
 #include "image/registry_int.h"
 
 #define PAGE 1000
@@ -25,46 +24,21 @@ static int read_page(struct repository *p, struct http_transfer *t, struct listi
 		     struct err *e)
 {
 	const struct buf *body = http_body(t);
-	_json_ json_t *v = json_loadb(buf_str(body), body->len, 0, NULL);
-	json_t *list = json_object_get(v, l->field), *item;
-	size_t i;
+	int rc = answer_names(buf_str(body), body->len, l->field, &l->count, l->fn, l->arg);
 
-	if (json_is_null(list)) /* Go's empty slice */
-		return 0;
-	if (!json_is_array(list))
-		return err_set(e, ERR_REG_PROTOCOL, -EPROTO, "registry '%s': %s: no list of %s",
-			       p->domain, l->what, l->field);
-	json_array_foreach (list, i, item) {
-		if (!json_is_string(item) || ++l->count > REGISTRY_NAMES_MAX)
-			return err_set(e, ERR_REG_PROTOCOL, -EPROTO,
-				       "registry '%s': %s: too long, or no list of strings",
-				       p->domain, l->what);
-		int rc = l->fn(json_string_value(item), l->arg);
-
-		if (rc)
-			return rc;
-	}
-	return 0;
+	if (rc == -EBADMSG || rc == -E2BIG)
+		return err_set(e, ERR_REG_PROTOCOL, -EPROTO,
+			       "registry '%s': %s: too long, or no list of strings", p->domain,
+			       l->what);
+	return rc;
 }
 
-/* Link: <URL>; rel="next" (RFC 8288). Returns owned; NULL: this was the last page. */
+/* Returns owned; NULL: this was the last page. */
 static char *next_page(struct http_transfer *t)
 {
 	const char *link = http_header(t, "Link", 0);
-	const char *end = link && *link == '<' ? strchr(link, '>') : NULL;
-	char *url = NULL, *result = NULL;
 
-	if (!end || !strstr(end, "next"))
-		return NULL;
-	_free_ char *target = mem_strndup(link + 1, (size_t)(end - link) - 1);
-	CURLU *u = curl_url();
-
-	if (u && !curl_url_set(u, CURLUPART_URL, http_url(t), 0) &&
-	    !curl_url_set(u, CURLUPART_URL, target, 0) && !curl_url_get(u, CURLUPART_URL, &url, 0))
-		result = mem_strdup(url);
-	curl_free(url);
-	curl_url_cleanup(u);
-	return result;
+	return link ? answer_next_page(link, http_url(t)) : NULL;
 }
 
 static int list(struct repository *p, const char *path, struct listing *l, struct err *e)

@@ -4,7 +4,6 @@
  * (distribution's "Token Authentication" and "OAuth2 Token Authentication"). */
 #include <curl/curl.h>
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +11,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/base64.h"
-#include "codec/template.h"
+#include "image/answer.h"
 #include "image/challenge.h"
 #include "image/registry_int.h"
 
@@ -74,31 +73,13 @@ static void add_scopes(struct buf *b, const struct repository *p, const struct e
 	}
 }
 
-/* A token becomes part of a header. */
-static bool is_token(const char *s)
-{
-	size_t n = 0;
-
-	while (s[n] > ' ' && s[n] < 0x7f)
-		n++;
-	return n && n <= REGISTRY_TOKEN_MAX && !s[n];
-}
-
 static int read_token(struct http_transfer *t, char **ret, char **ret_refresh, struct err *e)
 {
 	const struct buf *body = http_body(t);
-	_json_ json_t *v = json_loadb(buf_str(body), body->len, 0, NULL);
-	const char *token = json_string_value(json_object_get(v, "token"));
-	const char *refresh = json_string_value(json_object_get(v, "refresh_token"));
 
-	if (!token || !*token)
-		token = json_string_value(json_object_get(v, "access_token"));
-	if (!token || !is_token(token))
+	if (answer_token(buf_str(body), body->len, ret, ret_refresh))
 		return err_set(e, ERR_REG_PROTOCOL, -EPROTO, "'%s' gives no usable token",
 			       http_url(t));
-	*ret = mem_strdup(token);
-	if (ret_refresh && refresh && is_token(refresh))
-		*ret_refresh = mem_strdup(refresh);
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A registry that misbehaves on request, for tests of the client.
+"""A registry that misbehaves on request, and a proxy, for tests of the client.
 
 usage: registry.py LAYOUT LOG [--tls CERT KEY] [--login NAME:PASSWORD]
 
@@ -47,6 +47,8 @@ import itertools
 import json
 import os
 import re
+import select
+import socket
 import ssl
 import sys
 import threading
@@ -120,6 +122,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def url(self, port, path):
         return f"{'https' if options.tls else 'http'}://127.0.0.1:{port}{path}"
+
+    def do_CONNECT(self):
+        """A proxy, too: the tunnel to what is asked for."""
+        self.note()
+        host, port = self.path.rsplit(':', 1)
+        with socket.create_connection((host, int(port))) as there:
+            self.send_response(200)
+            self.end_headers()
+            pairs = {self.connection: there, there: self.connection}
+            while True:
+                for ready in select.select(list(pairs), [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        self.close_connection = True
+                        return
+                    pairs[ready].sendall(data)
 
     # --- authorization ---
 

@@ -70,16 +70,16 @@ make_certificate() {
 }
 
 start_bad() {
-	LOG=$BATS_TEST_TMPDIR/log
+	local place port cdn
+	place=$(mktemp -d "$BATS_TEST_TMPDIR/bad.XXXXXX")
+	LOG=$place/log
 	: >"$LOG"
-	mkfifo "$BATS_TEST_TMPDIR/alive"
-	python3 "$LIB/registry.py" "$BATS_FILE_TMPDIR/layout" "$LOG" "$@" <"$BATS_TEST_TMPDIR/alive" \
-		>"$BATS_TEST_TMPDIR/ports" 3>&- &
+	mkfifo "$place/alive"
+	python3 "$LIB/registry.py" "$BATS_FILE_TMPDIR/layout" "$LOG" "$@" <"$place/alive" >"$place/ports" 3>&- &
 	SERVERS+=($!)
-	exec {alive}>"$BATS_TEST_TMPDIR/alive"
-	wait_for 30 test -s "$BATS_TEST_TMPDIR/ports"
-	local port cdn
-	read -r port cdn <"$BATS_TEST_TMPDIR/ports"
+	exec {alive}>"$place/alive"
+	wait_for 30 test -s "$place/ports"
+	read -r port cdn <"$place/ports"
 	BAD=127.0.0.1:$port CDN=127.0.0.1:$cdn
 }
 

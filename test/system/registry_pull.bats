@@ -234,6 +234,53 @@ $BAD/good/app:latest"
 	[[ -z $(find "$(store)/tmp" -mindepth 1) ]] || fail "left: $(find "$(store)/tmp" -mindepth 1)"
 }
 
+@test "kill -9 at every step that changes a file, and the next pull is whole" {
+	needs_root
+	local n answer=0 steps=renameat,renameat2,linkat,fsync,mkdirat,unlinkat,ftruncate
+	start_bad
+	pull good/app:zstd # the state store and its folders are there
+	ok
+	"$VIV" rmi "$BAD/good/app:zstd" >/dev/null
+	for ((n = 1; n < 300 && answer == 0; n++)); do
+		answer=0
+		"$VIV_BUILD/test/lib/killat" -f -n $steps $n -- \
+			"$VIV_BUILD/viv-registry" pull -q --insecure "$BAD" "$BAD/good/app" >/dev/null 2>&1 || answer=$?
+		[[ $answer -le 1 ]] || fail "killat: $answer"
+		if [[ $(images) ]]; then
+			[[ $(blobs | wc -l) -ge 4 && $(ls "$(store)/layers" | wc -l) == 2 ]] || fail "visible and not whole after step $n"
+			"$VIV" rmi -f "$BAD/good/app" >/dev/null
+		fi
+		check_blobs || return
+	done
+	((n > 15 && answer == 1)) || fail "only $n steps, answer $answer"
+	pull good/app
+	ok
+	check_blobs
+	[[ -z $(find "$(store)/tmp" -mindepth 1) ]] || fail "left: $(find "$(store)/tmp" -mindepth 1)"
+}
+
+@test "a proxy, from the environment and from registries.json" {
+	make_certificate
+	start_bad
+	local proxy=$BAD proxy_log=$LOG
+	start_bad --tls "$HOME/tls.crt" "$HOME/tls.key"
+	mkdir -p "$HOME/config/viv/certs.d/$BAD"
+	cp "$HOME/tls.crt" "$HOME/config/viv/certs.d/$BAD/ca.crt"
+	https_proxy=http://$proxy run_viv pull -q "$BAD/good/app"
+	ok
+	[[ $(jq -r 'select(.method == "CONNECT").path' "$proxy_log") == *"$BAD"* ]]
+	https_proxy=http://127.0.0.1:1 run_viv pull -q "$BAD/good/app:zstd"
+	status_is 6
+	https_proxy=http://127.0.0.1:1 no_proxy=127.0.0.1 run_viv pull -q "$BAD/good/app:zstd"
+	ok
+	registries "{\"$BAD\": {\"proxy\": \"http://127.0.0.1:1\"}}"
+	run_viv pull -q "$BAD/good/app:plain"
+	status_is 6
+	registries "{\"$BAD\": {\"proxy\": \"http://$proxy\"}}"
+	run_viv pull -q "$BAD/good/app:plain"
+	ok
+}
+
 @test "a full disk in the middle: named, nothing visible, nothing left" {
 	needs_root
 	start_bad
@@ -241,7 +288,7 @@ $BAD/good/app:latest"
 	run -0 unshare -m sh -c "
 		mount -t tmpfs -o size=1100k none $VIV_ROOT &&
 		$VIV pull --insecure $BAD $BAD/good/app:plain; echo status \$?
-		$VIV images -q; find $VIV_ROOT/images/tmp $VIV_ROOT/images/layers -mindepth 1"
+		$VIV images -q; find $VIV_ROOT/images/tmp -mindepth 1"
 	[[ $output == *"No space left"* ]] || fail "$output"
 	[[ ${lines[-1]} == "status "[1-9]* ]] || fail "$output"
 }
