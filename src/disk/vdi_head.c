@@ -82,7 +82,8 @@ static int check(const struct vdi_head *h, struct err *e)
 		return unsupported(e, "number of blocks", h->block_count);
 	if (h->size > (uint64_t)h->block_count * h->block_bytes)
 		return damaged(e, "disk size (larger than its blocks)", h->size);
-	if (h->allocated_count > h->block_count)
+	/* More than there are blocks is possible: a resize was cut short. */
+	if (h->allocated_count > VDI_BLOCKS_MAX)
 		return damaged(e, "number of allocated blocks", h->allocated_count);
 	/* The map must not lie in the blocks. It may lie behind them in theory; no writer does so. */
 	if (h->map_offset + (uint64_t)h->block_count * 4 > h->data_offset)
