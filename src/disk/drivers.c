@@ -1,5 +1,6 @@
 /* Every driver there is. In the order of probing among equals. */
 #include "disk/driver.h"
+#include "disk/filter.h"
 #include "disk/host.h"
 #include "disk/http.h"
 #include "disk/luks_format.h"
@@ -25,6 +26,8 @@ const struct disk_driver *const disk_drivers[] = {
 	&disk_driver_nbd,
 	&disk_driver_http,
 	&disk_driver_https,
+	&disk_driver_throttle,
+	&disk_driver_copy_before_write,
 	NULL,
 };
 /* clang-format on */
