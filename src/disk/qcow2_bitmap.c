@@ -20,7 +20,7 @@
 #define GRANULARITY_MAX   31
 #define GRANULARITY       16 /* where nobody says: 64k */
 #define NAME_MAX_LEN      1023
-#define BITS_BYTES_MAX    (32u << 20) /* of one bitmap in memory */
+#define BITS_BYTES_MAX    (32u << 20) /* of all bitmaps in memory */
 #define TABLE_ENTRIES_MAX (BITS_BYTES_MAX / 512)
 #define TABLE_OFFSET      0x00fffffffffffe00ull
 #define TABLE_ALL_ONES    1ull
@@ -203,6 +203,15 @@ static int read_table(struct qcow2 *s, const struct qcow2_bitmap *b, uint64_t **
 	return rc;
 }
 
+static size_t loaded_bytes(const struct qcow2 *s)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < s->bitmap_count; i++)
+		n += s->bitmaps[i].bits ? bits_bytes(s->bitmaps[i].count) : 0;
+	return n;
+}
+
 /* Under the lock. */
 static int load_bits(struct qcow2 *s, struct qcow2_bitmap *b)
 {
@@ -211,6 +220,8 @@ static int load_bits(struct qcow2 *s, struct qcow2_bitmap *b)
 
 	if (b->bits)
 		return 0;
+	if (loaded_bytes(s) + bytes > BITS_BYTES_MAX)
+		return -EFBIG;
 	uint8_t *bits = mem_try_array(bytes ? bytes : 8, 1, BITS_BYTES_MAX);
 	int rc = bits ? read_table(s, b, &table) : -ENOMEM;
 

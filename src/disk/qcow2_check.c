@@ -22,6 +22,7 @@
 #include "base/endian.h"
 
 #define WINDOW_CLUSTERS (8u << 20) /* 32 MiB of counts */
+#define TABLES_MAX      (1u << 20) /* different L2 tables: 24 MiB */
 
 /* An L2 table and how many L1 entries refer to it. */
 struct table_ref {
@@ -151,30 +152,18 @@ static void count_entry(struct check *k, const struct table_ref *t, struct qcow2
 		count(k, offset, s->cluster_size, t->count);
 }
 
-static int walk_table(struct check *k, const struct table_ref *t, uint8_t *buf)
+static void walk_table(struct check *k, const struct table_ref *t, uint8_t *buf)
 {
 	struct qcow2 *s = k->s;
 	uint64_t guest = (uint64_t)t->index << (s->l2_bits + s->cluster_bits);
 
-	if (t->offset & (s->cluster_size - 1)) {
-		if (k->first) {
-			found(k,
-			      "ERROR l2_offset=%" PRIx64 ": Table is not cluster aligned; L1 entry "
-			      "corrupted",
-			      t->offset);
-			k->c->corruptions++;
-		}
-		return 0;
-	}
-	if (!inside(k, t->offset, s->cluster_size, "L2 table"))
-		return 0;
 	count(k, t->offset, s->cluster_size, t->count);
 	int rc = disk_pread(s->d->file, t->offset, buf, s->cluster_size);
 
 	if (rc < 0) {
 		k->c->check_errors++;
 		found(k, "ERROR: I/O error in check_refcounts_l2");
-		return 0;
+		return;
 	}
 	for (uint32_t i = 0; i < 1u << s->l2_bits; i++, guest += s->cluster_size) {
 		struct qcow2_entry en = qcow2_entry_get(s, buf, i);
@@ -182,7 +171,6 @@ static int walk_table(struct check *k, const struct table_ref *t, uint8_t *buf)
 		if (en.entry)
 			count_entry(k, t, en, guest);
 	}
-	return 0;
 }
 
 /* --- which tables there are --- */
@@ -223,10 +211,24 @@ static void merge_tables(struct check *k)
 	k->tables.n = n + 1;
 }
 
+/* Can a table be there at all? What cannot is reported, and not kept. */
+static bool is_table(struct check *k, uint64_t offset)
+{
+	if (offset & (k->s->cluster_size - 1)) {
+		found(k,
+		      "ERROR l2_offset=%" PRIx64
+		      ": Table is not cluster aligned; L1 entry corrupted",
+		      offset);
+		k->c->corruptions++;
+		return false;
+	}
+	return inside(k, offset, k->s->cluster_size, "L2 table");
+}
+
 static void add_tables(struct check *k, const uint64_t *l1, uint32_t entries, bool active)
 {
 	for (uint32_t i = 0; i < entries; i++)
-		if (l1[i] & QCOW2_OFFSET_MASK)
+		if (l1[i] & QCOW2_OFFSET_MASK && is_table(k, l1[i] & QCOW2_OFFSET_MASK))
 			vec_push(&k->tables, (struct table_ref){.offset = l1[i] & QCOW2_OFFSET_MASK,
 								.count = 1,
 								.active = active,
@@ -236,7 +238,7 @@ static void add_tables(struct check *k, const uint64_t *l1, uint32_t entries, bo
 static int gather_tables(struct check *k)
 {
 	struct qcow2 *s = k->s;
-	size_t limit = 1u << 20;
+	size_t limit = TABLES_MAX / 2;
 
 	add_tables(k, s->l1, s->l1_size, true);
 	for (uint32_t n = 0; n < s->snapshot_count; n++) {
@@ -250,6 +252,10 @@ static int gather_tables(struct check *k)
 		for (uint32_t i = 0; i < sn->l1_size; i++)
 			l1[i] = be64toh(l1[i]);
 		add_tables(k, l1, sn->l1_size, false);
+		if (k->tables.n > TABLES_MAX)
+			merge_tables(k);
+		if (k->tables.n > TABLES_MAX)
+			return -EFBIG;
 		if (k->tables.n > limit) {
 			merge_tables(k);
 			limit = MAX(limit, 2 * k->tables.n);
@@ -333,8 +339,8 @@ static int count_window(struct check *k, uint64_t window)
 	for (size_t i = 0; i < k->tables.n && rc == 0; i++) {
 		const struct disk_progress *p = &k->c->progress;
 
-		rc = walk_table(k, &k->tables.v[i], buf);
-		if (rc == 0 && p->fn && !(i % 64) &&
+		walk_table(k, &k->tables.v[i], buf);
+		if (p->fn && !(i % 64) &&
 		    p->fn(p->arg, window + (k->window_end - window) * i / k->tables.n, k->clusters))
 			rc = -ECANCELED;
 	}
@@ -646,6 +652,7 @@ static void reset(struct disk_check *c)
 static int start(struct check *k)
 {
 	reset(k->c);
+	k->first = !k->reported;
 	int rc = set_clusters(k, qcow2_clusters(k->s, k->s->d->file->size));
 
 	return rc < 0 ? rc : gather_tables(k);
