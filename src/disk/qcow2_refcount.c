@@ -195,12 +195,25 @@ static int clear_clusters(struct qcow2 *s, uint64_t offset, uint64_t len, bool f
 	return fresh ? 0 : disk_write_zeroes(s->d->file, offset, len, 0);
 }
 
-/* Makes the block of the cluster, at the cluster itself. */
-static int make_block(struct qcow2 *s, uint64_t cluster)
+static int set_one(struct qcow2 *s, uint64_t cluster)
 {
-	uint64_t at = cluster << s->cluster_bits, slice_at;
-	uint32_t index = (uint32_t)(cluster >> s->block_bits);
+	uint64_t at;
 	uint8_t *slice;
+	int rc = block_slice(s, cluster, &slice, &at);
+
+	if (rc < 0)
+		return rc;
+	qcow2_ref_set(slice, in_slice(s, cluster), s->refcount_order, 1);
+	qcow2_cache_dirty(&s->blocks, at);
+	return 0;
+}
+
+/* Makes the block that counts `cluster`, at the cluster `place`: itself, or a free one that has a block
+ * already. */
+static int make_block(struct qcow2 *s, uint64_t cluster, uint64_t place)
+{
+	uint64_t at = place << s->cluster_bits;
+	uint32_t index = (uint32_t)(cluster >> s->block_bits);
 	int rc = check_overlap(s, at, s->cluster_size);
 
 	if (rc == 0)
@@ -208,13 +221,11 @@ static int make_block(struct qcow2 *s, uint64_t cluster)
 	if (rc < 0)
 		return rc;
 	s->reftable[index] = at;
-	rc = block_slice(s, cluster, &slice, &slice_at);
+	rc = set_one(s, place);
 	if (rc < 0) {
 		s->reftable[index] = 0;
 		return rc;
 	}
-	qcow2_ref_set(slice, in_slice(s, cluster), s->refcount_order, 1);
-	qcow2_cache_dirty(&s->blocks, slice_at);
 	mark_reftable(s, index);
 	return 0;
 }
@@ -319,14 +330,22 @@ static int need_block(struct qcow2 *s, uint64_t cluster)
 	}
 	if (s->reftable[cluster >> s->block_bits] & QCOW2_REFTABLE_MASK)
 		return 0;
-	int rc = make_block(s, cluster);
+	int rc = make_block(s, cluster, cluster);
 
 	return rc < 0 ? rc : 1;
 }
 
 /* --- allocation --- */
 
-/* The first run of at least `min` and at most `max` free clusters from `from` on. */
+static bool block_is_missing(const struct qcow2 *s, uint64_t cluster)
+{
+	uint64_t index = cluster >> s->block_bits;
+
+	return index < s->reftable_size && !(s->reftable[index] & QCOW2_REFTABLE_MASK);
+}
+
+/* The first run of at least `min` and at most `max` free clusters from `from` on. A long run may need
+ * blocks on its way: they are made at its start, so that it stays in one piece. */
 static int find_free(struct qcow2 *s, uint64_t from, uint64_t min, uint64_t max,
 		     uint64_t *ret_first, uint64_t *ret_n)
 {
@@ -335,11 +354,17 @@ static int find_free(struct qcow2 *s, uint64_t from, uint64_t min, uint64_t max,
 	for (uint64_t c = from; n < max; c++) {
 		uint8_t *slice;
 		uint64_t at;
+		int rc;
 
 		if (c >= limit)
 			return -EFBIG;
-		int rc = need_block(s, c);
-
+		if (n && n < min && block_is_missing(s, c)) {
+			rc = make_block(s, c, first);
+			first++;
+			n--;
+		} else {
+			rc = need_block(s, c);
+		}
 		if (rc < 0)
 			return rc;
 		if (rc) {
