@@ -12,8 +12,9 @@
 #include "base/bits.h"
 #include "base/cleanup.h"
 
-#define DEFLATE_LEVEL 6
-#define ZSTD_LEVEL    1
+/* As small as QEMU's levels make them, or smaller, for the least work. */
+#define DEFLATE_LEVEL 4
+#define ZSTD_LEVEL    2
 #define CODECS_KEPT   CO_THREADS_MAX
 
 struct qcow2_codec {
