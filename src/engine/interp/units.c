@@ -38,9 +38,9 @@ enum { AX, CX, DX, BX, SP, BP, SI, DI };
 
 static bool has_bit(uint32_t leaf, uint32_t subleaf, char reg, unsigned bit)
 {
-	uint32_t a = 0, b = 0, c = 0, d = 0;
+	uint32_t a = 0, b = 0, c = 0, d = 0, last = __get_cpuid_max(leaf & 0x80000000, NULL);
 
-	if (__get_cpuid_max(leaf & 0x80000000, NULL) < leaf)
+	if (last < leaf)
 		return false;
 	__cpuid_count(leaf, subleaf, a, b, c, d);
 	return (reg == 'A' ? a : reg == 'B' ? b : reg == 'C' ? c : d) >> bit & 1;
