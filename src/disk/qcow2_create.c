@@ -47,7 +47,7 @@ const struct disk_opt qcow2_create_opts[] = {
 	{"encryption", DISK_OPT_BOOL, "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)", NULL, false},
 	{"extended_l2", DISK_OPT_BOOL, "Extended L2 tables", "off", false},
 	{"lazy_refcounts", DISK_OPT_BOOL, "Postpone refcount updates", "off", true},
-	{"preallocation", DISK_OPT_STRING, "Preallocation mode (allowed values: off, metadata, falloc, full)", "off", false},
+	{"preallocation", DISK_OPT_STRING, "Preallocation mode (allowed values: off, metadata, falloc, full)", NULL, false},
 	{"refcount_bits", DISK_OPT_NUMBER, "Width of a reference count entry in bits", "16", true},
 	{"size", DISK_OPT_SIZE, "Virtual disk size", NULL, true},
 	{0},
