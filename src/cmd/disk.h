@@ -83,6 +83,9 @@ void tool_progress_begin(struct tool_progress *p, const struct tool *t, const ch
 			 bool print);
 /* The last line, 100 percent where ok. */
 void tool_progress_end(struct tool_progress *p, bool ok);
+/* From now on signals stop long operations instead of the process; tool_progress_begin() does it too.
+ * For those who make files before that. */
+void tool_listen(void);
 /* The signal that asked to stop, or 0. */
 int tool_interrupted(void);
 

@@ -5,22 +5,28 @@
 #include "cmd/disk.h"
 #include "disk/driver.h"
 #include "disk/rebase.h"
+#include "os/path.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-/* The image of the chain that -b names, by the name as given, as the image above has it, or as it
- * leads to a file. */
+static bool same_file(const char *a, const char *b)
+{
+	_free_ char *real_a = NULL, *real_b = NULL;
+
+	return a && b && !path_real(a, &real_a) && !path_real(b, &real_b) && str_eq(real_a, real_b);
+}
+
+/* The image of the chain that -b names: as the image above it writes the name, or as a path, where a
+ * relative one is relative to the image above. */
 static struct disk *find_base(struct disk *top, const char *name)
 {
-	_free_ char *beside = disk_path_beside(disk_filename(top), name);
-
 	for (struct disk *d = top; disk_backing(d); d = disk_backing(d)) {
 		_free_ char *path = disk_backing_path(d);
+		_free_ char *wanted = disk_path_beside(disk_filename(d), name);
 		const char *written = disk_backing_name(d);
 
-		if ((written && str_eq(written, name)) || (path && str_eq(path, name)) ||
-		    (path && beside && str_eq(path, beside)))
+		if ((written && str_eq(written, name)) || same_file(path, wanted))
 			return disk_backing(d);
 	}
 	return NULL;

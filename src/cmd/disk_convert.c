@@ -389,6 +389,7 @@ static int run(struct tool *t)
 	if (cli_argc(c) < 2)
 		return tool_usage(c, "Must specify image file name");
 	v.out_name = cli_argv(c)[cli_argc(c) - 1];
+	tool_listen();
 	return finish(&v, convert(&v));
 }
 

@@ -1,6 +1,7 @@
 /* viv disk map: where the bytes of an image lie. */
 #include "base/str.h"
 #include "cmd/disk.h"
+#include "disk/driver.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,7 +39,8 @@ static int look(struct disk *d, uint64_t start, uint64_t len, struct row *row)
 			x = (struct disk_extent){.len = len, .flags = DISK_EXT_ZERO};
 			break;
 		}
-		rc = disk_block_status(d, start, len, true, &x);
+		/* What a format says counts, not what holes its file happens to have. */
+		rc = disk_block_status(d, start, len, !d->cluster_size, &x);
 		if (rc)
 			return rc;
 		len = x.len;

@@ -40,6 +40,9 @@ static int measure(struct tool *t, const struct disk_driver *drv, json_t *opts, 
 
 	if (disk_opts_check(opts, table, &e) || disk_measure(t->ctx, drv, opts, in, &m, &e))
 		return tool_fail(t, &e);
+	_free_ struct disk_bitmap *bitmaps = NULL;
+
+	m.has_bitmaps |= in && drv->bitmap_list && disk_bitmap_list(in, &bitmaps) >= 0;
 	print(&m, json);
 	return 0;
 }

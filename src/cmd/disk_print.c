@@ -11,8 +11,8 @@
  * objects. Scripts and tests that compare text rely on it; this is what its programs print. */
 static const char *const member_order[] = {
     "image-end-offset",
-    "snapshots",
     "backing-filename-format",
+    "snapshots",
     "compressed",
     "compressed-clusters",
     "total-clusters",

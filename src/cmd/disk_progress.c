@@ -22,15 +22,24 @@ static void on_report(int signal)
 	report_wanted = 1;
 }
 
-static void listen_to_signals(void)
+/* What the caller has us ignore (nohup) stays ignored. The second signal finds the default action:
+ * someone really wants it to end. */
+static void stop_on(int signal)
 {
-	/* The second SIGINT finds the default action: someone really wants it to end. */
 	struct sigaction stop = {.sa_handler = on_stop, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+	struct sigaction before;
+
+	if (!sigaction(signal, NULL, &before) && before.sa_handler != SIG_IGN)
+		sigaction(signal, &stop, NULL);
+}
+
+void tool_listen(void)
+{
 	struct sigaction report = {.sa_handler = on_report, .sa_flags = SA_RESTART};
 
-	sigaction(SIGINT, &stop, NULL);
-	sigaction(SIGTERM, &stop, NULL);
-	sigaction(SIGHUP, &stop, NULL);
+	stop_on(SIGINT);
+	stop_on(SIGTERM);
+	stop_on(SIGHUP);
 	sigaction(SIGUSR1, &report, NULL);
 }
 
@@ -73,7 +82,7 @@ void tool_progress_begin(struct tool_progress *p, const struct tool *t, const ch
 
 	*p = (struct tool_progress){.print = print && !t->quiet, .printed = -1};
 	p->fn = (struct disk_progress){.fn = on_progress, .arg = p};
-	listen_to_signals();
+	tool_listen();
 	if (p->print) {
 		print_line(p, 0);
 	} else if (!t->quiet) {

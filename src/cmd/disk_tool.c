@@ -336,12 +336,19 @@ static void print_option(const struct disk_opt *o)
 
 static void print_options(const struct disk_opt *table, bool amend)
 {
+	static const struct disk_opt size = {"size", DISK_OPT_SIZE, "Virtual disk size", NULL,
+					     false};
 	const struct disk_opt *sorted[64];
+	bool has_size = amend; /* every image has one, also where the driver has nothing to say */
 	size_t n = 0;
 
-	for (; table && table->name && n < ARRAY_SIZE(sorted); table++)
+	for (; table && table->name && n + 1 < ARRAY_SIZE(sorted); table++) {
+		has_size |= str_eq(table->name, size.name);
 		if (!amend || table->amendable)
 			sorted[n++] = table;
+	}
+	if (!has_size)
+		sorted[n++] = &size;
 	qsort(sorted, n, sizeof(sorted[0]), by_name);
 	for (size_t i = 0; i < n; i++)
 		print_option(sorted[i]);
