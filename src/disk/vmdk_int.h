@@ -12,6 +12,8 @@
 
 enum vmdk_kind { VMDK_FLAT, VMDK_SPARSE, VMDK_STREAM, VMDK_ZEROS };
 
+#define VMDK_COMPRESSORS 16
+
 struct vmdk_extent {
 	struct disk *d;
 	struct disk *file; /* NULL: zeros, or not opened (untrusted) */
@@ -36,6 +38,8 @@ struct vmdk_extent {
 	uint8_t *last;             /* the grain that was inflated last, or NULL */
 	uint64_t last_index;
 	unsigned generation; /* counts writes, after which `last` may be old */
+	struct libdeflate_compressor *compressors[VMDK_COMPRESSORS]; /* idle ones */
+	unsigned compressor_count;
 };
 
 struct vmdk {
@@ -60,6 +64,7 @@ int vmdk_grain_set(struct vmdk_extent *x, uint64_t index, const struct block_pla
 /* [waits] Offsets are d's, inside x. */
 int vmdk_stream_read(struct vmdk_extent *x, uint64_t offset, uint64_t len, const struct disk_vec *v,
 		     size_t at);
+void vmdk_stream_done(struct vmdk_extent *x);
 /* v NULL: zeros */
 int vmdk_stream_write(struct vmdk_extent *x, uint64_t offset, uint64_t len,
 		      const struct disk_vec *v, size_t at);

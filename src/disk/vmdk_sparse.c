@@ -247,7 +247,7 @@ void vmdk_extent_done(struct vmdk_extent *x)
 	paged_done(&x->tables);
 	free(x->directory);
 	free(x->redundant);
-	free(x->last);
+	vmdk_stream_done(x);
 	free(x->type);
 	if (x->own_file)
 		disk_close(x->file);

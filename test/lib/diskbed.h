@@ -51,7 +51,8 @@ static inline uint32_t diskbed_random(struct diskbed *b, uint32_t below)
 }
 
 /* Runs a command line in the folder; its exit status. Output is dropped unless it fails. */
-static inline int diskbed_run(struct diskbed *b, const char *fmt, ...)
+static inline int __attribute__((format(printf, 2, 3)))
+diskbed_run(struct diskbed *b, const char *fmt, ...)
 {
 	_buf_ struct buf line = {0}, all = {0};
 	va_list ap;
