@@ -3,13 +3,16 @@
  *	mount|mount-child TARGET UPPER WORK DIFFID…
  *	                                mounts layers, the lowest first, at TARGET; UPPER and WORK "-":
  *	                                read-only; mount-child: as on older kernels
+ *	bench - - - DIFFID…            mounts them a hundred times; prints the median in ms
  *	verify|remove|exists DIFFID */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <stdio.h>
 #include <string.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -42,7 +45,36 @@ static int write_layer(struct image_store *s, const char *backend, const char *t
 	return rc;
 }
 
-static int mount_layers(struct image_store *s, bool child, char **args, int n, struct err *e)
+static int compare(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static int bench_mount(struct image_store *s, const struct layer_mount *m, struct err *e)
+{
+	double ms[100];
+
+	for (size_t i = 0; i < ARRAY_SIZE(ms); i++) {
+		struct timespec from, to;
+
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		int fd = layer_mount(s, m, e);
+
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		if (fd < 0)
+			return fd;
+		close(fd);
+		ms[i] = (double)(to.tv_sec - from.tv_sec) * 1e3 +
+			(double)(to.tv_nsec - from.tv_nsec) / 1e6;
+	}
+	qsort(ms, ARRAY_SIZE(ms), sizeof(*ms), compare);
+	printf("%.2f\n", ms[ARRAY_SIZE(ms) / 2]);
+	return 0;
+}
+
+static int mount_layers(struct image_store *s, const char *how, char **args, int n, struct err *e)
 {
 	struct digest diff_ids[LAYER_COUNT_MAX];
 	bool writable = !str_eq(args[1], "-");
@@ -54,7 +86,10 @@ static int mount_layers(struct image_store *s, bool child, char **args, int n, s
 	for (int i = 3; i < n; i++)
 		if (digest_parse(args[i], &diff_ids[i - 3]))
 			return err_set(e, ERR_USAGE, -EINVAL, "no digest: %s", args[i]);
-	_close_ int fd = child ? layer_mount_in_child(s, &m, e) : layer_mount(s, &m, e);
+	if (str_eq(how, "bench"))
+		return bench_mount(s, &m, e);
+	_close_ int fd =
+	    str_eq(how, "mount-child") ? layer_mount_in_child(s, &m, e) : layer_mount(s, &m, e);
 
 	if (fd < 0)
 		return fd;
@@ -69,8 +104,8 @@ static int run(struct image_store *s, int argc, char **argv, struct err *e)
 
 	if (str_eq(argv[0], "write") && argc == 3)
 		return write_layer(s, argv[1], argv[2], e);
-	if (argc >= 4 && str_after(argv[0], "mount"))
-		return mount_layers(s, str_eq(argv[0], "mount-child"), argv + 1, argc - 1, e);
+	if (argc >= 4 && (str_after(argv[0], "mount") || str_eq(argv[0], "bench")))
+		return mount_layers(s, argv[0], argv + 1, argc - 1, e);
 	if (argc != 2 || digest_parse(argv[1], &d))
 		return err_set(e, ERR_USAGE, -EINVAL, "see the source");
 	if (str_eq(argv[0], "verify"))
