@@ -45,6 +45,7 @@ static int job_open(const struct cli *c, struct job *j, struct err *e)
 		rc = image_session_open(c, &j->session, e);
 	j->options.platform = platform ? &j->platform : NULL;
 	j->options.policy = j->policy;
+	j->options.discard_compressed = cli_bool(c, "discard-compressed");
 	j->quiet = cli_bool(c, "quiet");
 	return rc;
 }

@@ -20,6 +20,8 @@ static const struct cli_flag login_flags[] = {
 
 static const struct cli_flag pull_flags[] = {
     {"all-tags", 'a', CLI_BOOL, .help = "every tag of the repository"},
+    {"discard-compressed", .type = CLI_BOOL,
+     .help = "keep only what runs: the image cannot be pushed or saved then"},
     {"platform", .type = CLI_STRING, .metavar = "OS/ARCH[/VARIANT]",
      .help = "for this platform instead of the host's"},
     {"quiet", 'q', CLI_BOOL, .help = "print the image's name alone"},

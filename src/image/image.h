@@ -105,6 +105,11 @@ int image_read_config(struct image_store *s, const struct image *i, struct image
 int image_add(struct image_store *s, const struct digest *manifest, const struct digest *index,
 	      const struct reference *names, size_t name_count, struct image **ret, struct err *e);
 
+/* Notes that the compressed form of that layer is dropped on purpose, before it is (blob_remove) and
+ * before image_add() misses it. The collector removes the note with the last image that needs it. */
+int image_note_discarded(struct image_store *s, const struct digest *blob,
+			 const struct digest *diff_id, struct err *e);
+
 /* Another name for an image. */
 int image_tag(struct image_store *s, const struct image *i, const struct reference *name,
 	      struct err *e);

@@ -183,6 +183,26 @@ static int bring_layers(struct pull *p, struct err *e)
 	return pull_layers(p->store, p->repository, p->at->endpoint, wishes, n, p->options, e);
 }
 
+/* Notes first: a kill in between leaves blobs, not images without them. */
+static int note_discarded(struct pull *p, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && p->config && i < p->manifest->layers.n; i++)
+		rc = image_note_discarded(p->store, &p->manifest->layers.v[i].digest,
+					  &p->config->diff_ids.v[i], e);
+	return rc;
+}
+
+static int discard(struct pull *p, struct err *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && p->config && i < p->manifest->layers.n; i++)
+		rc = blob_remove(p->store, &p->manifest->layers.v[i].digest, e);
+	return rc;
+}
+
 /* Does the name mean exactly this already? */
 static bool is_known(struct pull *p)
 {
@@ -216,9 +236,13 @@ static int run(struct pull *p, struct pull_result *ret, struct err *e)
 		rc = keep_document(p, &p->top.digest, &p->top.body, e);
 	if (!rc && p->at != &p->top)
 		rc = keep_document(p, &p->at->digest, &p->at->body, e);
+	if (!rc && p->options->discard_compressed)
+		rc = note_discarded(p, e);
 	if (!rc)
 		rc = image_add(p->store, &p->at->digest, p->at == &p->top ? NULL : &p->top.digest,
 			       p->reference, 1, NULL, e);
+	if (!rc && p->options->discard_compressed)
+		rc = discard(p, e);
 	if (rc)
 		return rc;
 	ret->digest = p->top.digest;

@@ -23,6 +23,7 @@ struct pull_options {
 	enum layer_backend backend;
 	const struct policy *policy; /* NULL: accept everything */
 	struct progress *progress;   /* NULL: none */
+	bool discard_compressed;     /* keep only what runs: not the blobs of layers */
 };
 
 struct pull_result {

@@ -294,6 +294,8 @@ static int make_job(struct crew *c, struct job *j, const struct layer_wish *w, s
 	    .want_blob = !blob_exists(c->store, &w->blob->digest, NULL),
 	    .want_layer = layer && !layer_exists(c->store, &w->diff_id),
 	};
+	if (c->options->discard_compressed && layer && !j->spec.want_layer)
+		j->spec.want_blob = false;
 	if (!j->spec.want_blob && !j->spec.want_layer) {
 		j->state = JOB_DONE;
 		return 0;

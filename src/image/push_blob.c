@@ -89,6 +89,10 @@ static int begin(struct job *j, struct err *e)
 {
 	struct http_request r = {.method = HTTP_HEAD};
 
+	if (j->state == JOB_SENDING && j->fd < 0)
+		j->fd = blob_open(j->crew->store, &j->wish->digest, NULL, e);
+	if (j->state == JOB_SENDING && j->fd < 0)
+		return j->fd;
 	free(j->url);
 	switch (j->state) {
 	case JOB_ASKING:
@@ -263,19 +267,16 @@ static int step(struct job *j, struct err *e)
 
 /* --- all of them --- */
 
-static int make_job(struct crew *c, struct job *j, const struct push_wish *w, struct err *e)
+static void make_job(struct crew *c, struct job *j, const struct push_wish *w)
 {
 	char hex[DIGEST_HEX_MAX];
 	_free_ char *label = mem_printf("%.12s", digest_hex(&w->digest, hex));
 
 	*j = (struct job){.crew = c, .wish = w, .chunk_max = PUSH_CHUNK_BYTES};
 	digest_text(&w->digest, j->digest);
-	j->fd = blob_open(c->store, &w->digest, NULL, e);
-	if (j->fd < 0)
-		return j->fd;
+	j->fd = -1; /* opened when it has to be sent: it may be there, and dropped here */
 	if (c->progress)
 		j->item = progress_add(c->progress, label, w->size);
-	return 0;
 }
 
 static void jobs_free(struct crew *c)
@@ -335,15 +336,12 @@ static int work(struct crew *c, struct err *e)
 int push_blobs(struct image_store *s, struct repository *p, const struct push_wish *wishes,
 	       size_t n, struct progress *progress, struct push_result *ret, struct err *e)
 {
-	struct crew c = {s, p, progress, ret, mem_array(n + 1, sizeof(struct job)), 0};
-	int rc = 0;
+	struct crew c = {s, p, progress, ret, mem_array(n + 1, sizeof(struct job)), n};
 
-	for (size_t i = 0; !rc && i < n; i++) {
-		rc = make_job(&c, &c.jobs[i], &wishes[i], e);
-		c.n += !rc;
-	}
-	if (!rc)
-		rc = work(&c, e);
+	for (size_t i = 0; i < n; i++)
+		make_job(&c, &c.jobs[i], &wishes[i]);
+	int rc = work(&c, e);
+
 	jobs_free(&c);
 	return rc;
 }

@@ -64,6 +64,26 @@ $BAD/good/app:latest"
 	check_blobs
 }
 
+@test "--discard-compressed keeps only what runs" {
+	start_bad
+	pull good/app --discard-compressed
+	ok
+	[[ $(blobs | wc -l) == 2 ]] || fail "$(blobs)"
+	[[ $(ls "$(store)/layers" | wc -l) == 2 ]]
+	: >"$LOG"
+	pull good/app --discard-compressed
+	ok
+	out_has "up to date"
+	[[ -z $(log 'select(.path | contains("/blobs/"))') ]]
+	run_viv push --insecure "$BAD" "$BAD/good/app"
+	ok # the registry has them
+	pull good/app
+	ok
+	[[ $(blobs | wc -l) == 4 ]] || fail "$(blobs)"
+	"$VIV" rmi "$BAD/good/app" >/dev/null
+	[[ -z $(blobs) && -z $(ls "$(store)/layers") ]]
+}
+
 @test "a digest, all tags, a platform that there is not" {
 	start_bad
 	run_viv pull --insecure "$BAD" "$BAD/good/app@$(digest_of zstd)"
