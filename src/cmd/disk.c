@@ -153,6 +153,7 @@ static const struct cli_flag io_flags[] = {
 	OBJECT, IMAGE_OPTS, FORMAT, SHARE,
 	{"cmd", 'c', CLI_LIST, "COMMAND", "run this command; without, commands are read from standard input", NULL, NULL, NULL},
 	{"read-only", 'r', CLI_BOOL, NULL, "open the image for reading", NULL, NULL, NULL},
+	{"snapshot", 's', CLI_BOOL, NULL, "leave the image as it is: writes are forgotten at the end", NULL, NULL, NULL},
 	{"nocache", 'n', CLI_BOOL, NULL, "as --cache none", NULL, NULL, NULL},
 	{"cache", 't', CLI_STRING, "CACHE", "none, writeback, writethrough, directsync, unsafe", NULL, NULL, NULL},
 	{"discard", 'd', CLI_STRING, "MODE", "ignore: discards do not reach the file", NULL, NULL, NULL},

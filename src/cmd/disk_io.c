@@ -9,8 +9,10 @@
 #include "disk/driver.h"
 #include "disk/opts.h"
 #include "disk/optstr.h"
+#include "os/path.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -444,6 +446,42 @@ static int read_lines(struct io_shell *s)
 	return last;
 }
 
+/* The format of an image by its first bytes; owned, NULL: printed. */
+static char *format_of(struct io_shell *s, const char *name)
+{
+	struct disk *d = tool_open(s->t, name, false, NULL, DISK_NO_IO | DISK_NO_BACKING);
+	char *format = d ? mem_strdup(disk_format(d)) : NULL;
+
+	disk_close(d);
+	return format;
+}
+
+/* An overlay that takes all writes and is gone with the process: a file without a name. */
+static int open_overlay(struct io_shell *s, const char *name, unsigned flags)
+{
+	const char *wanted = cli_string(s->t->cli, "format"), *dir = getenv("TMPDIR");
+	_free_ char *format = wanted ? mem_strdup(wanted) : format_of(s, name);
+	_free_ char *real = NULL;
+	_close_ int fd = path_open(AT_FDCWD, dir ? dir : "/var/tmp", O_TMPFILE | O_RDWR, 0600);
+	_free_ char *overlay = mem_printf("/proc/self/fd/%d", fd);
+	struct err e = {0};
+	int rc = path_real(name, &real);
+
+	if (!format)
+		return -EINVAL;
+	if (rc < 0 || fd < 0)
+		return tool_error(s->t, "can't open device %s: %s", name,
+				  strerror(rc < 0 ? -rc : -fd)),
+		       -EINVAL;
+	json_t *opts = json_pack("{s:s, s:s}", "backing_file", real, "backing_fmt", format);
+
+	rc = disk_create(s->t->ctx, disk_driver_find("qcow2"), overlay, opts, 0, &e);
+	json_decref(opts);
+	if (rc)
+		return tool_fail(s->t, &e), rc;
+	return io_open(s, overlay, NULL, false, "qcow2", flags | DISK_WRITE);
+}
+
 static int open_first(struct io_shell *s)
 {
 	struct cli *c = s->t->cli;
@@ -462,6 +500,8 @@ static int open_first(struct io_shell *s)
 		return tool_error(s->t, "Invalid cache option: %s", cache), -EINVAL;
 	if (!cli_argc(c))
 		return 0;
+	if (cli_bool(c, "snapshot") && !cli_bool(c, "image-opts"))
+		return open_overlay(s, cli_argv(c)[0], flags);
 	return io_open(s, cli_argv(c)[0], NULL, cli_bool(c, "image-opts"), cli_string(c, "format"),
 		       flags);
 }

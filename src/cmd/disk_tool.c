@@ -269,7 +269,7 @@ bool tool_size(const struct tool *t, const char *what, const char *text, uint64_
 				   ".",
 				   what, min);
 	} else if (rc) {
-		tool_error(t, "Invalid %s specified. You may use k, M, G, T, P or E suffixes for ",
+		tool_error(t, "Invalid %s specified. You may use k, M, G, T, P or E suffixes for",
 			   what);
 		tool_error(t,
 			   "kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.");

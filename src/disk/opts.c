@@ -11,6 +11,12 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+/* With QEMU's hint, which its users know. */
+#define NON_NEGATIVE                                                                   \
+	"a non-negative number below 2^64\n"                                           \
+	"Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n" \
+	"and exabytes, respectively."
+
 static int wrong(struct err *e, const char *key, const char *expects)
 {
 	return err_set(e, ERR_DISK_OPTION, -EINVAL, "Parameter '%s' expects %s", key, expects);
@@ -157,9 +163,7 @@ int disk_opts_take_size(json_t *o, const char *key, uint64_t *ret_bytes, struct 
 
 	if (!v)
 		return 0;
-	return to_size(v, ret_bytes) < 0
-		   ? wrong(e, key, "a non-negative number below 2^64 (suffixes k, M, G, T, P, E)")
-		   : 1;
+	return to_size(v, ret_bytes) < 0 ? wrong(e, key, NON_NEGATIVE) : 1;
 }
 
 int disk_opts_take_enum(json_t *o, const char *key, const char *const *names, unsigned *ret_index,
@@ -305,8 +309,7 @@ static int check_one(json_t *o, const char *key, json_t *v, const struct disk_op
 		break;
 	case DISK_OPT_SIZE:
 		if (to_size(v, &n) < 0)
-			return wrong(
-			    e, key, "a non-negative number below 2^64 (suffixes k, M, G, T, P, E)");
+			return wrong(e, key, NON_NEGATIVE);
 		break;
 	}
 	if (n > INT64_MAX)

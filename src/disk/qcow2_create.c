@@ -262,8 +262,9 @@ static int lay_out(struct plan *p, bool preallocated, struct err *e)
 {
 	struct qcow2 *s = &p->s;
 	uint64_t cs = s->cluster_size, guest = qcow2_clusters(s, p->d.size);
-	uint64_t l1_entries = (guest + (1ull << s->l2_bits) - 1) >> s->l2_bits;
-	uint64_t l1_clusters = qcow2_clusters(s, MAX(l1_entries, 1ull) * 8);
+	/* An empty disk has a table of one entry: without it, its cluster would be nobody's. */
+	uint64_t l1_entries = MAX((guest + (1ull << s->l2_bits) - 1) >> s->l2_bits, 1ull);
+	uint64_t l1_clusters = qcow2_clusters(s, l1_entries * 8);
 	uint64_t crypto = qcow2_clusters(s, s->crypto_len), tables = preallocated ? l1_entries : 0;
 	uint64_t data = preallocated && !p->data_file ? guest : 0, blocks = 1, table_clusters = 1,
 		 total;
