@@ -27,8 +27,8 @@ is_static_pie() {
 	[ "$(needed viv-scope)" = "libc libjansson libsystemd" ]
 }
 
-@test "viv-disk needs libc, jansson and liburing" {
-	[ "$(needed viv-disk)" = "libc libjansson liburing" ]
+@test "viv-disk needs what compresses and encrypts, but not libcurl" {
+	[ "$(needed viv-disk)" = "libc libcrypto libdeflate libjansson liburing libzstd" ]
 }
 
 @test "viv-registry needs libcurl and what unpacks, too" {
