@@ -56,7 +56,12 @@ static bool wanted(const struct listing *l, const struct reference *name)
 	if (!reference_parse(l->pattern, &r, NULL) && str_eq(r.domain, name->domain) &&
 	    str_eq(r.path, name->path))
 		return !r.tag || (name->tag && str_eq(r.tag, name->tag));
-	return str_eq(l->pattern, familiar) || str_eq(l->pattern, repository);
+	/* "web" is also what was made here, as for other commands. */
+	const char *local = str_after(familiar, "localhost/"),
+		   *local_repository = str_after(repository, "localhost/");
+
+	return str_eq(l->pattern, familiar) || str_eq(l->pattern, repository) ||
+	       (local && (str_eq(l->pattern, local) || str_eq(l->pattern, local_repository)));
 }
 
 /* The digest that a registry has for this repository's image. */

@@ -68,10 +68,15 @@ static int prune_one(struct pruning *p, const struct image *i, struct err *e)
 {
 	struct image_removed removed = {.id = i->id};
 	char text[DIGEST_TEXT_MAX];
-	int rc = cli_bool(p->c, "dry-run")
-		     ? 0
-		     : image_remove(p->session.store, digest_text(&i->manifest, text), true,
-				    &removed, e);
+	int rc = 0;
+
+	if (!cli_bool(p->c, "dry-run"))
+		rc = image_remove(p->session.store, digest_text(&i->manifest, text), true, &removed,
+				  e);
+	else
+		vec_each (n, &p->list.names)
+			if (digest_eq(&n->manifest, &i->manifest))
+				vec_push(&removed.untagged, reference_canonical(&n->reference));
 
 	if (!rc)
 		report(p, &removed);

@@ -27,9 +27,9 @@ static int parse_platform(const json_t *v, struct descriptor *d, struct err *e)
 	json_t *p;
 	int rc = document_get(v, "platform", JSON_OBJECT, &p, e);
 
-	d->has_platform = !rc && p;
-	if (!d->has_platform)
+	if (rc)
 		return rc;
+	d->has_platform = p != NULL; /* without one its strings are "" */
 	rc = document_string(p, "os", &d->platform.os, e);
 	rc = rc ? rc : document_string(p, "architecture", &d->platform.architecture, e);
 	rc = rc ? rc : document_string(p, "variant", &d->platform.variant, e);
