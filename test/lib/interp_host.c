@@ -96,10 +96,23 @@ static void no_mmio_write(void *machine, gpa_t at, unsigned size, uint64_t value
 {
 }
 
+static void no_cpuid(void *cpu, uint32_t leaf, uint32_t subleaf, uint32_t ret_abcd[4])
+{
+	memset(ret_abcd, 0, 4 * sizeof(*ret_abcd));
+}
+
+static uint64_t no_tsc(void *cpu)
+{
+	return 0;
+}
+
 int interp_host_open(struct interp_host *t, uint64_t seed)
 {
+	/* ports and MSRs are out of reach at CPL 3 */
 	static const struct engine_host machine = {.mmio_read = no_mmio_read,
-						   .mmio_write = no_mmio_write};
+						   .mmio_write = no_mmio_write,
+						   .cpuid = no_cpuid,
+						   .tsc = no_tsc};
 	struct engine_slot *slot = calloc(1, sizeof(*slot));
 
 	*t = (struct interp_host){.random = seed};
@@ -166,6 +179,9 @@ static bool is_comparable(const struct x86_insn *insn)
 		return insn->opsize > 16;
 	case X86_popf: /* TF traps, and AC checks alignment */
 	case X86_popfq:
+	case X86_cpuid: /* the machine's, not the CPU's */
+	case X86_rdtsc:
+	case X86_rdtscp:
 	case X86_int: /* what the host's kernel makes of it */
 	case X86_int1:
 		return false;
@@ -414,6 +430,16 @@ static bool track_undefined(struct interp_host *t)
 	return true;
 }
 
+/* After a jump to the middle of an instruction anything may be found there: INT 0x80 would be a system call, and system
+ * instructions are the host kernel's to allow or not. */
+static bool may_ask_host(const struct interp *c)
+{
+	struct x86_insn insn;
+
+	return x86_decode(X86_MODE_64, c->bytes, X86_LENGTH_MAX, &insn) != X86_OK ||
+	       is_comparable(&insn);
+}
+
 /* Runs the interpreter until something happens; UNKNOWN instructions become INT3, and it starts again. False: the
  * sequence is not worth asking the host. */
 static bool run_interp(struct interp_host *t, struct sequence *s, const struct host_registers *r,
@@ -440,9 +466,9 @@ again:
 			s->bytes[c->state.rip - HOST_CPU_CODE] = 0xcc;
 			goto again;
 		}
-		if (result == INTERP_FAULT) /* INT 0x80 would be a system call */
-			return !c->fault.software || c->insn.row->mnemonic != X86_int;
-		if (!track_undefined(t))
+		if (result == INTERP_FAULT)
+			return may_ask_host(c);
+		if (!is_comparable(&c->insn) || !track_undefined(t))
 			return false;
 		t->instructions++;
 		if (t->rows)

@@ -38,7 +38,59 @@ static void mmio_write(void *machine, gpa_t at, unsigned size, uint64_t value)
 	mmio.writes++;
 }
 
-static const struct engine_host machine = {.mmio_read = mmio_read, .mmio_write = mmio_write};
+static struct {
+	uint16_t port;
+	unsigned size;
+	uint32_t value;
+	uint64_t msr;
+} io;
+
+static uint32_t port_read(void *m, uint16_t port, unsigned size)
+{
+	io.port = port;
+	io.size = size;
+	return 0x44332211 & (uint32_t)((UINT64_C(1) << 8 * size) - 1);
+}
+
+static void port_write(void *m, uint16_t port, unsigned size, uint32_t value)
+{
+	io.port = port;
+	io.size = size;
+	io.value = value;
+}
+
+/* The machine has one MSR, 0x1b. */
+static bool msr_read(void *c, uint32_t index, uint64_t *ret)
+{
+	*ret = io.msr;
+	return index == 0x1b;
+}
+
+static bool msr_write(void *c, uint32_t index, uint64_t value)
+{
+	io.msr = value;
+	return index == 0x1b;
+}
+
+static void cpuid(void *c, uint32_t leaf, uint32_t subleaf, uint32_t ret_abcd[4])
+{
+	for (unsigned i = 0; i < 4; i++)
+		ret_abcd[i] = leaf * 16 + subleaf * 256 + i;
+}
+
+static uint64_t tsc(void *c)
+{
+	return 0x123456789;
+}
+
+static const struct engine_host machine = {.mmio_read = mmio_read,
+					   .mmio_write = mmio_write,
+					   .port_read = port_read,
+					   .port_write = port_write,
+					   .msr_read = msr_read,
+					   .msr_write = msr_write,
+					   .cpuid = cpuid,
+					   .tsc = tsc};
 
 /* --- CPUs --- */
 
@@ -500,10 +552,10 @@ static void unknown_instructions(void **state)
 	struct x86_state before;
 
 	long_mode();
-	CODE("\x0f\x01\xd0"); /* XGETBV */
+	CODE("\x0f\x23\xc0"); /* MOV DR0, RAX */
 	before = cpu.state;
 	assert_int_equal(interp_step(&cpu), INTERP_UNKNOWN);
-	assert_int_equal(cpu.insn.row->mnemonic, X86_xgetbv);
+	assert_int_equal(cpu.insn.opcode, 0x23);
 	assert_memory_equal(&before, &cpu.state, sizeof(before));
 	CODE("\x8e\xd8"); /* MOV DS, AX */
 	assert_int_equal(interp_step(&cpu), INTERP_UNKNOWN);
@@ -589,6 +641,166 @@ static void simd_32(void **state)
 	units_free(units);
 }
 
+/* --- system instructions --- */
+
+static void again(void)
+{
+	cpu.state.rip = 0x1000;
+}
+
+static void privilege(void **state)
+{
+	static const char *const privileged[] = {"\x0f\x22\xd8", "\x0f\x30", "\x0f\x32",
+						 "\xf4",         "\x0f\x06", "\x0f\x01\xf8"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(privileged); i++) {
+		long_mode();
+		cpu.state.cpl = 3;
+		code(privileged[i], strlen(privileged[i]));
+		faults(X86_GP, 0);
+	}
+	CODE("\x0f\x01\x04\x25\x00\x30\x00\x00"); /* SGDT [3000] */
+	step();
+	again();
+	cpu.state.cr4 |= X86_CR4_UMIP;
+	faults(X86_GP, 0);
+	CODE("\xfa"); /* CLI */
+	faults(X86_GP, 0);
+	cpu.state.rflags |= X86_FLAG_IOPL;
+	step();
+}
+
+static void enters_long_mode(void **state)
+{
+	protected_mode();
+	CODE("\x0f\x22\xc0"); /* MOV CR0, EAX */
+	cpu.state.gpr[AX] = X86_CR0_PG;
+	faults(X86_GP, 0); /* paging without protection */
+	cpu.state.efer = X86_EFER_LME;
+	cpu.state.gpr[AX] = X86_CR0_PG | X86_CR0_PE;
+	faults(X86_GP, 0); /* without PAE */
+	cpu.state.cr4 = X86_CR4_PAE;
+	step();
+	assert_true(cpu.state.efer & X86_EFER_LMA);
+	assert_int_equal(cpu.state.cr0, X86_CR0_PG | X86_CR0_PE | X86_CR0_ET);
+}
+
+static void control_registers(void **state)
+{
+	long_mode();
+	CODE("\x0f\x22\xe0"); /* MOV CR4, RAX */
+	faults(X86_GP, 0);    /* PAE stays in long mode */
+	cpu.state.gpr[AX] = X86_CR4_PAE | 1u << 31;
+	faults(X86_GP, 0); /* reserved */
+	cpu.state.gpr[AX] = X86_CR4_PAE | X86_CR4_PCIDE;
+	step();
+	again();
+	CODE("\x44\x0f\x22\xc0"); /* MOV CR8, RAX */
+	faults(X86_GP, 0);
+	cpu.state.gpr[AX] = 5;
+	step();
+	CODE("\x44\x0f\x20\xc3"); /* MOV RBX, CR8 */
+	step();
+	assert_int_equal(cpu.state.gpr[BX], 5);
+}
+
+static void msrs(void **state)
+{
+	long_mode();
+	CODE("\x0f\x30\x0f\x32"); /* WRMSR; RDMSR */
+	cpu.state.gpr[CX] = 0xc0000100;
+	cpu.state.gpr[AX] = 0x55667788;
+	cpu.state.gpr[DX] = 0x11223344;
+	faults(X86_GP, 0); /* not canonical */
+	cpu.state.gpr[DX] = 0x3344;
+	step();
+	assert_int_equal(cpu.state.segment[X86_FS].base, 0x334455667788);
+	cpu.state.gpr[CX] = 0x1b;
+	io.msr = 0xfee00900;
+	step();
+	assert_int_equal(cpu.state.gpr[AX], 0xfee00900);
+	assert_int_equal(cpu.state.gpr[DX], 0);
+	again();
+	cpu.state.gpr[CX] = 0x1234;
+	faults(X86_GP, 0);
+	cpu.state.gpr[CX] = 0xc0000080;
+	cpu.state.gpr[AX] = 0;
+	faults(X86_GP, 0); /* LME while paging */
+}
+
+static void table_registers(void **state)
+{
+	long_mode();
+	put_le16(ram + 0x3000, 0x1234);
+	put_le64(ram + 0x3002, 0xffff800000001000);
+	CODE(
+	    "\x0f\x01\x14\x25\x00\x30\x00\x00\x0f\x01\x04\x25\x10\x30\x00\x00"); /* LGDT [3000]; SGDT [3010] */
+	step();
+	assert_int_equal(cpu.state.gdtr.limit, 0x1234);
+	assert_true(cpu.state.gdtr.base == 0xffff800000001000);
+	step();
+	assert_memory_equal(ram + 0x3000, ram + 0x3010, 10);
+	real_mode();
+	put_le16(ram + 0x3000, 0x3ff);
+	put_le32(ram + 0x3002, 0xff001000);
+	CODE("\x0f\x01\x1e\x00\x30"); /* LIDT [3000], of 16 bits */
+	step();
+	assert_int_equal(cpu.state.idtr.base, 0x1000); /* 24 bits */
+}
+
+static void ports(void **state)
+{
+	long_mode();
+	cpu.state.gpr[AX] = 0xaabbccdd;
+	CODE("\xe6\xf4\xed"); /* OUT F4, AL; IN EAX, DX */
+	step();
+	assert_int_equal(io.port, 0xf4);
+	assert_int_equal(io.size, 1);
+	assert_int_equal(io.value, 0xdd);
+	cpu.state.gpr[DX] = 0x123cf8;
+	step();
+	assert_int_equal(io.port, 0x3cf8);
+	assert_int_equal(cpu.state.gpr[AX], 0x44332211);
+	cpu.state.cpl = 3; /* then the TSS decides: map at 0x68, port F4 is bit 4 of byte 1E */
+	again();
+	faults(X86_GP, 0);
+	cpu.state.tr = (struct x86_segment){
+	    .base = 0x6000, .limit = 0x68 + 0x20, .attributes = X86_SEG_P | X86_SYS_TSS_BUSY};
+	put_le16(ram + 0x6066, 0x68);
+	step();
+	again();
+	ram[0x6068 + 0x1e] = 0x10;
+	faults(X86_GP, 0);
+	cpu.state.gpr[DX] = 0x3cf8; /* beyond the map */
+	cpu.state.rip = 0x1002;
+	faults(X86_GP, 0);
+}
+
+static void identification(void **state)
+{
+	long_mode();
+	CODE("\x0f\xa2\x0f\x01\xf9\xfb\xf4"); /* CPUID; RDTSCP; STI; HLT */
+	cpu.state.gpr[AX] = 7;
+	cpu.state.gpr[CX] = 1;
+	cpu.state.tsc_aux = 9;
+	step();
+	assert_int_equal(cpu.state.gpr[BX], 7 * 16 + 256 + 1);
+	step();
+	assert_int_equal(cpu.state.gpr[AX], 0x23456789);
+	assert_int_equal(cpu.state.gpr[DX], 1);
+	assert_int_equal(cpu.state.gpr[CX], 9);
+	step();
+	assert_true(cpu.state.interrupt_shadow);
+	step();
+	assert_true(cpu.state.halted);
+	assert_false(cpu.state.interrupt_shadow);
+	again();
+	cpu.state.cpl = 3;
+	cpu.state.cr4 |= X86_CR4_TSD;
+	cpu.state.rip = 0x1002;
+	faults(X86_GP, 0);
+}
+
 int main(void)
 {
 	return TEST_RUN("interp", cmocka_unit_test(wraps_at_64k), cmocka_unit_test(segment_bases),
@@ -603,5 +815,8 @@ int main(void)
 			cmocka_unit_test(mmio_accesses), cmocka_unit_test(readonly_slots),
 			cmocka_unit_test(traps_and_faults), cmocka_unit_test(unknown_instructions),
 			cmocka_unit_test(locked_exchange), cmocka_unit_test(simd_checks),
-			cmocka_unit_test(simd_32));
+			cmocka_unit_test(simd_32), cmocka_unit_test(privilege),
+			cmocka_unit_test(enters_long_mode), cmocka_unit_test(control_registers),
+			cmocka_unit_test(msrs), cmocka_unit_test(table_registers),
+			cmocka_unit_test(ports), cmocka_unit_test(identification));
 }

@@ -5,7 +5,8 @@
 
 /* The tables of the files, in the order in which they are asked; each mnemonic is in one of them at most. */
 static interp_op *const *const tables[] = {interp_move_ops,  interp_alu_ops, interp_flow_ops,
-					   interp_shift_ops, interp_bit_ops, interp_string_ops};
+					   interp_shift_ops, interp_bit_ops, interp_string_ops,
+					   interp_system_ops};
 
 /* The class first: MOVSD and CMPSD are string instructions and SSE's as well. */
 static interp_op *find_op(const struct x86_row *row)
@@ -15,7 +16,7 @@ static interp_op *find_op(const struct x86_row *row)
 	case X86_CLASS_VEXGPR:
 		break;
 	case X86_CLASS_SYS:
-		return NULL;
+		return interp_system_ops[row->mnemonic];
 	default:
 		return interp_simd;
 	}
@@ -61,6 +62,9 @@ static enum interp_result execute(struct interp *c)
 
 	if (!op)
 		return INTERP_UNKNOWN;
+	if (!interp_may_execute(c))
+		return INTERP_FAULT;
+	c->state.interrupt_shadow = false;
 	do {
 		c->unknown = false;
 		c->locked.host = NULL;

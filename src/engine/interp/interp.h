@@ -3,7 +3,7 @@
  *
  * This is its core: one instruction on one CPU's state. An exception is not delivered here, but told to the caller, with
  * the state as it was before the instruction (faults) or after it (traps). An instruction that the core does not know yet
- * is INTERP_UNKNOWN, and never done by halves.
+ * is INTERP_UNKNOWN, and never done by halves. HLT sets state.halted and goes on; STI sets state.interrupt_shadow.
  *
  * Guest memory is reached through slots (engine/engine.h); what lies outside them, and ports, is the machine's.
  *

@@ -96,5 +96,9 @@ extern interp_op *const interp_bit_ops[X86_MNEMONIC_COUNT];
 extern interp_op *const interp_move_ops[X86_MNEMONIC_COUNT];
 extern interp_op *const interp_flow_ops[X86_MNEMONIC_COUNT];
 extern interp_op *const interp_string_ops[X86_MNEMONIC_COUNT];
+extern interp_op *const interp_system_ops[X86_MNEMONIC_COUNT];
+
+/* Mode and privilege, as far as the row of the table tells: #UD, #GP. */
+bool interp_may_execute(struct interp *c);
 
 #endif

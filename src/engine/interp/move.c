@@ -312,7 +312,6 @@ interp_op *const interp_move_ops[X86_MNEMONIC_COUNT] = {
 	[X86_nop] = op_nop, [X86_pause] = op_nop, [X86_endbr32] = op_nop, [X86_endbr64] = op_nop,
 	[X86_prefetchnta] = op_nop, [X86_prefetcht0] = op_nop, [X86_prefetcht1] = op_nop, [X86_prefetcht2] = op_nop,
 	[X86_prefetch] = op_nop, [X86_prefetchw] = op_nop, [X86_prefetchwt1] = op_nop,
-	[X86_lfence] = op_nop, [X86_mfence] = op_nop, [X86_sfence] = op_nop,
 	[X86_cmovo] = op_cmov, [X86_cmovno] = op_cmov, [X86_cmovb] = op_cmov, [X86_cmovnb] = op_cmov,
 	[X86_cmovz] = op_cmov, [X86_cmovnz] = op_cmov, [X86_cmovbe] = op_cmov, [X86_cmovnbe] = op_cmov,
 	[X86_cmovs] = op_cmov, [X86_cmovns] = op_cmov, [X86_cmovp] = op_cmov, [X86_cmovnp] = op_cmov,
