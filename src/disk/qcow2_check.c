@@ -44,6 +44,8 @@ struct check {
 	bool reported;      /* one has done so */
 	bool rebuild;       /* blocks are missing or misplaced */
 	uint64_t last_host; /* for fragmentation */
+	uint8_t *slice;     /* counts on disk of slice_first and those after it */
+	uint64_t slice_first, slice_count;
 };
 
 static void found(struct check *k, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -68,6 +70,11 @@ static void count(struct check *k, uint64_t offset, uint64_t len, uint32_t times
 	uint64_t first = offset >> k->s->cluster_bits;
 	uint64_t last = (offset + len - 1) >> k->s->cluster_bits;
 
+	if (len && first == last && first - k->window < k->window_end - k->window &&
+	    k->counts[first - k->window] < UINT32_MAX - times) {
+		k->counts[first - k->window] += times;
+		return;
+	}
 	for (uint64_t c = MAX(first, k->window); len && c <= last && c < k->window_end; c++)
 		k->counts[c - k->window] += MIN(times, UINT32_MAX - k->counts[c - k->window]);
 }
@@ -348,21 +355,42 @@ static int count_window(struct check *k, uint64_t window)
 	return rc;
 }
 
+/* Copies the slice of counts that has the cluster; false where its block cannot be read. */
+static bool load_slice(struct check *k, uint64_t cluster)
+{
+	struct qcow2 *s = k->s;
+	unsigned bits = (unsigned)__builtin_ctz(s->blocks.unit) + 3 - s->refcount_order;
+	uint64_t in = cluster & ((1ull << s->block_bits) - 1);
+	uint64_t at = s->reftable[cluster >> s->block_bits] & QCOW2_REFTABLE_MASK;
+	uint8_t *slice;
+
+	if (qcow2_cache_get(s, &s->blocks, at + (in >> bits) * s->blocks.unit, &slice) < 0)
+		return false;
+	memcpy(k->slice, slice, s->blocks.unit);
+	k->slice_count = 1ull << bits;
+	k->slice_first = cluster & ~(k->slice_count - 1);
+	return true;
+}
+
 /* The count on disk; unreadable blocks count zero, and everything is written anew. */
 static uint64_t on_disk(struct check *k, uint64_t cluster)
 {
 	struct qcow2 *s = k->s;
-	uint64_t index = cluster >> s->block_bits, value = 0;
+	uint64_t index = cluster >> s->block_bits;
 
-	if (index < s->reftable_size) {
-		uint64_t at = s->reftable[index] & QCOW2_REFTABLE_MASK;
+	if (cluster - k->slice_first < k->slice_count)
+		return qcow2_ref_get(k->slice, cluster - k->slice_first, s->refcount_order);
+	if (index >= s->reftable_size)
+		return 0;
+	uint64_t at = s->reftable[index] & QCOW2_REFTABLE_MASK;
 
-		if (at & (s->cluster_size - 1) || at >> s->cluster_bits >= k->clusters)
-			return 0;
-	}
-	if (qcow2_refcount(s, cluster, &value) < 0)
+	if (!at || at & (s->cluster_size - 1) || at >> s->cluster_bits >= k->clusters)
+		return 0;
+	if (!load_slice(k, cluster)) {
 		k->c->check_errors++;
-	return value;
+		return 0;
+	}
+	return qcow2_ref_get(k->slice, cluster - k->slice_first, s->refcount_order);
 }
 
 static bool set_count(struct check *k, uint64_t cluster, uint64_t value)
@@ -385,6 +413,7 @@ static bool set_count(struct check *k, uint64_t cluster, uint64_t value)
 	}
 	qcow2_ref_set(slice, in & ((1ull << bits) - 1), s->refcount_order, value);
 	qcow2_cache_dirty(&s->blocks, at);
+	k->slice_count = 0;
 	return true;
 }
 
@@ -525,6 +554,7 @@ static int set_clusters(struct check *k, uint64_t clusters)
 	free(k->counts);
 	k->clusters = clusters;
 	k->window = k->window_end = 0;
+	k->slice_count = 0;
 	k->counts = mem_try_array(window, sizeof(*k->counts), WINDOW_CLUSTERS * sizeof(*k->counts));
 	return k->counts ? 0 : -ENOMEM;
 }
@@ -653,6 +683,7 @@ static int start(struct check *k)
 {
 	reset(k->c);
 	k->first = !k->reported;
+	k->slice = mem_array(k->s->blocks.unit, 1);
 	int rc = set_clusters(k, qcow2_clusters(k->s, k->s->d->file->size));
 
 	return rc < 0 ? rc : gather_tables(k);
@@ -661,6 +692,7 @@ static int start(struct check *k)
 static void finish(struct check *k)
 {
 	free(k->counts);
+	free(k->slice);
 	vec_done(&k->tables);
 }
 
