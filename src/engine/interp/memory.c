@@ -433,6 +433,17 @@ bool interp_probe_write(struct interp *c, uint64_t linear, unsigned size)
 
 /* --- instructions --- */
 
+/* How many of `left` bytes at CS:offset can be fetched in one go: up to the end of the page; one where the segment's limit may
+ * lie between them. */
+static unsigned fetch_part(const struct interp *c, uint64_t offset, uint64_t linear, unsigned left)
+{
+	unsigned part = first_part(linear, left);
+
+	if (c->insn.mode == X86_MODE_64 || within_limit(&c->state.segment[X86_CS], offset, part))
+		return part;
+	return 1;
+}
+
 /* The next page is looked at only when the first one's bytes are used up, because it may not be there. */
 unsigned interp_fetch(struct interp *c, uint8_t bytes[X86_LENGTH_MAX])
 {
@@ -440,12 +451,12 @@ unsigned interp_fetch(struct interp *c, uint8_t bytes[X86_LENGTH_MAX])
 	uint64_t linear, gpa;
 
 	while (n < X86_LENGTH_MAX) {
-		if (!interp_linear(c, X86_CS, c->state.rip + n, 1, INTERP_FETCH, &linear) ||
+		uint64_t offset = c->state.rip + n;
+
+		if (!interp_linear(c, X86_CS, offset, 1, INTERP_FETCH, &linear) ||
 		    !translate(c, linear, INTERP_FETCH, &gpa))
 			return n;
-		/* a segment's limit may lie between any two bytes */
-		unsigned part =
-		    c->insn.mode == X86_MODE_64 ? first_part(linear, X86_LENGTH_MAX - n) : 1;
+		unsigned part = fetch_part(c, offset, linear, X86_LENGTH_MAX - n);
 		const uint8_t *host = slot_host(c, gpa, false);
 
 		for (unsigned i = 0; i < part; i++)
