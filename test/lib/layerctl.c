@@ -4,6 +4,7 @@
  *	                                mounts layers, the lowest first, at TARGET; UPPER and WORK "-":
  *	                                read-only; mount-child: as on older kernels
  *	bench - - - DIFFID…            mounts them a hundred times; prints the median in ms
+ *	pack DIRECTORY                 an upper directory as a layer, to standard output
  *	verify|remove|exists DIFFID */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "image/layer_int.h"
+#include "image/pack.h"
 #include "os/path.h"
 
 static int write_layer(struct image_store *s, const char *backend, const char *tar, struct err *e)
@@ -98,12 +100,26 @@ static int mount_layers(struct image_store *s, const char *how, char **args, int
 		   : 0;
 }
 
+static int put(void *arg, const void *p, size_t len, struct err *e)
+{
+	return fd_write_all(STDOUT_FILENO, p, len);
+}
+
+static int pack(const char *dir, struct err *e)
+{
+	_close_ int fd = path_open(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+
+	return pack_tree(fd, &(struct pack_options){.layer = true}, put, NULL, e);
+}
+
 static int run(struct image_store *s, int argc, char **argv, struct err *e)
 {
 	struct digest d;
 
 	if (str_eq(argv[0], "write") && argc == 3)
 		return write_layer(s, argv[1], argv[2], e);
+	if (str_eq(argv[0], "pack") && argc == 2)
+		return pack(argv[1], e);
 	if (argc >= 4 && (str_after(argv[0], "mount") || str_eq(argv[0], "bench")))
 		return mount_layers(s, argv[0], argv + 1, argc - 1, e);
 	if (argc != 2 || digest_parse(argv[1], &d))

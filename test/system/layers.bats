@@ -119,6 +119,35 @@ same_as_tar() {
 	same_as_tar dir "$BATS_FILE_TMPDIR"/sparse*.tar
 }
 
+@test "what was changed above a layer, packed as a layer, shows the same above it" {
+	local backend a b
+	for backend in dir erofs; do
+		[ $backend = dir ] || grep -qw erofs /proc/filesystems || continue
+		rm -rf upper work
+		mkdir upper work
+		a=$(ctl write $backend "$BATS_FILE_TMPDIR/lower.tar")
+		ctl mount mnt upper work "$a"
+		rm -r mnt/gone mnt/many/a-rather-long-name-to-fill-blocks-00*
+		rm -r mnt/hidden && mkdir -m 750 mnt/hidden && echo new >mnt/hidden/new
+		chown 5:6 mnt/suid
+		setfattr -n user.added -v x mnt/etc
+		ln mnt/large mnt/etc/large-too
+		mknod mnt/etc/zero c 1 5
+		ln -s nowhere mnt/etc/link
+		listing mnt >before
+		umount mnt
+		ctl pack upper >diff.tar
+		ctl pack upper | cmp - diff.tar
+		b=$(ctl write $backend diff.tar)
+		ctl mount mnt - - "$a" "$b"
+		listing mnt >after
+		umount mnt
+		diff before after
+		[ "$(tar tf diff.tar | grep -c '^.wh.gone$')" = 1 ]
+		[ "$(tar tf diff.tar | grep -c '^hidden/.wh..wh..opq$')" = 1 ]
+	done
+}
+
 @test "a kernel that takes no detached layers gets them in a child, and nothing stays" {
 	has_erofs
 	local a b
