@@ -619,6 +619,28 @@ static void simd_checks(void **state)
 	units_free(units);
 }
 
+/* A REX that another prefix follows does not count, in the gate either. */
+static void dead_rex(void **state)
+{
+	struct units *units;
+	struct err e;
+
+	assert_ok(units_new(&units, &e));
+	long_mode();
+	cpu.units = units;
+	cpu.state.cr4 |= X86_CR4_OSFXSR;
+	put_le64(cpu.state.xsave + 512, X86_XCR0_SSE);
+	put_le32(cpu.state.xsave + 160, 3);
+	put_le32(cpu.state.xsave + 160 + 16 * 8, 5);
+	CODE(
+	    "\x66\x49\x67\x0f\xfe\xe0\x66\x41\x0f\xfe\xe0"); /* PADDD XMM4, XMM0; PADDD XMM4, XMM8 */
+	step();
+	assert_int_equal(get_le32(cpu.state.xsave + 160 + 16 * 4), 3);
+	step();
+	assert_int_equal(get_le32(cpu.state.xsave + 160 + 16 * 4), 8);
+	units_free(units);
+}
+
 /* SSE in 32-bit code, where INC and DEC are what REX is elsewhere. */
 static void simd_32(void **state)
 {
@@ -815,8 +837,9 @@ int main(void)
 			cmocka_unit_test(mmio_accesses), cmocka_unit_test(readonly_slots),
 			cmocka_unit_test(traps_and_faults), cmocka_unit_test(unknown_instructions),
 			cmocka_unit_test(locked_exchange), cmocka_unit_test(simd_checks),
-			cmocka_unit_test(simd_32), cmocka_unit_test(privilege),
-			cmocka_unit_test(enters_long_mode), cmocka_unit_test(control_registers),
-			cmocka_unit_test(msrs), cmocka_unit_test(table_registers),
-			cmocka_unit_test(ports), cmocka_unit_test(identification));
+			cmocka_unit_test(simd_32), cmocka_unit_test(dead_rex),
+			cmocka_unit_test(privilege), cmocka_unit_test(enters_long_mode),
+			cmocka_unit_test(control_registers), cmocka_unit_test(msrs),
+			cmocka_unit_test(table_registers), cmocka_unit_test(ports),
+			cmocka_unit_test(identification));
 }

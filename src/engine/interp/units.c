@@ -128,21 +128,21 @@ static bool is_dropped_prefix(uint8_t byte)
 	       byte == 0x65 || byte == 0x67;
 }
 
-/* Legacy prefixes and REX up to the opcode's first byte. Without REX.X and B a RIP-relative operand is what it says. */
+/* Legacy prefixes up to the opcode's first byte, then the REX that counts: one that another prefix followed must not be
+ * revived by leaving that out. Without REX.X and B a RIP-relative operand is what it says. */
 static const uint8_t *put_prefixes(struct writer *w, const struct x86_insn *insn,
 				   const uint8_t *bytes)
 {
-	bool prefix = true;
-
-	while (prefix) {
+	for (;; bytes++) {
 		bool rex = insn->mode == X86_MODE_64 && (*bytes & 0xf0) == 0x40;
 
-		prefix = rex || is_dropped_prefix(*bytes) || *bytes == 0x66 || *bytes == 0xf2 ||
-			 *bytes == 0xf3;
-		if (prefix && !is_dropped_prefix(*bytes))
-			*w->p++ = rex && insn->memory ? *bytes & ~3 : *bytes;
-		bytes += prefix;
+		if (*bytes == 0x66 || *bytes == 0xf2 || *bytes == 0xf3)
+			*w->p++ = *bytes;
+		else if (!rex && !is_dropped_prefix(*bytes))
+			break;
 	}
+	if (insn->prefixes & X86_PREFIX_REX)
+		*w->p++ = 0x40 | (insn->memory ? insn->rex & ~3 : insn->rex);
 	return bytes;
 }
 
