@@ -126,7 +126,9 @@ static inline void diskbed_compare(struct diskbed *b)
 
 	assert_int_equal(disk_size(b->d), b->size);
 	assert_ok(disk_pread(b->d, 0, is, b->size));
-	for (uint64_t i = 0; i < b->size; i++)
+	bool same = !memcmp(is, b->model, b->size);
+
+	for (uint64_t i = 0; !same && i < b->size; i++)
 		if (is[i] != b->model[i])
 			fail_msg("byte %llu is %u, should be %u", (unsigned long long)i, is[i],
 				 b->model[i]);
@@ -144,8 +146,7 @@ static inline void diskbed_status(struct diskbed *b)
 		assert_ok(disk_block_status(b->d, at, b->size - at, false, &x));
 		assert_true(x.len > 0 && x.len <= b->size - at);
 		if (x.flags & DISK_EXT_ZERO)
-			for (uint64_t i = at; i < at + x.len; i++)
-				assert_int_equal(b->model[i], 0);
+			assert_true(disk_is_zero(b->model + at, x.len));
 		at += x.len;
 	}
 }

@@ -46,7 +46,7 @@ static void agrees_with_a_model(void **state)
 		diskbed_start(&b, k->format);
 		b.random = i + 1;
 		diskbed_create(&b, k->size, k->options);
-		for (int n = 0; n < 60; n++)
+		for (int n = 0; n < 40; n++)
 			diskbed_step(&b, n % 4 ? 30000 : 1500000);
 		diskbed_compare(&b);
 		diskbed_status(&b);
@@ -67,7 +67,7 @@ static void resizes(void **state)
 		diskbed_start(&b, k->format);
 		b.random = i + 77;
 		diskbed_create(&b, k->size, k->options);
-		for (int n = 0; n < 8; n++) {
+		for (int n = 0; n < 5; n++) {
 			for (int m = 0; m < 6; m++)
 				diskbed_step(&b, 400000);
 			diskbed_resize(&b, 512 * (1 + (uint64_t)diskbed_random(&b, 20000)));

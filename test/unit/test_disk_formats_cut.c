@@ -127,7 +127,7 @@ static struct disk *open_cut(struct cutbed *t, size_t n, unsigned flags)
 	json_t *o = json_pack("{s:s}", "driver", t->b.format);
 	struct disk *d = NULL;
 
-	if (disk_open(t->b.ctx, t->cut, o, flags, &d, &t->b.e) < 0)
+	if (disk_open(t->b.ctx, t->cut, o, flags | DISK_NO_FLUSH, &d, &t->b.e) < 0)
 		fail_msg("cut after %zu: %s", n, t->b.e.msg);
 	json_decref(o);
 	return d;
