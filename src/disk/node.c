@@ -598,9 +598,10 @@ int disk_close(struct disk *d)
 }
 
 /* Locks follow the flags, from the top down; d->perm is what the host driver takes. */
-static int reopen_node(struct disk *d, unsigned flags, enum disk_role role, struct err *e)
+int disk_reopen_node(struct disk *d, unsigned flags, enum disk_role role, struct err *e)
 {
 	unsigned before = d->flags, perm = d->perm, shared = d->shared;
+	unsigned file_before = d->file ? d->file->flags : 0;
 	bool widening = flags & DISK_WRITE && !(before & DISK_WRITE);
 	enum disk_role below = d->drv->kind == DISK_KIND_FILTER || d->drv == &disk_driver_raw
 				   ? DISK_ROLE_FILTERED
@@ -617,9 +618,9 @@ static int reopen_node(struct disk *d, unsigned flags, enum disk_role role, stru
 	d->flags = flags;
 	disk_set_locks(d, role);
 	if (d->file)
-		rc = reopen_node(d->file,
-				 flags & ~(unsigned)(DISK_PROBE | DISK_NO_BACKING | DISK_CHECK),
-				 below, e);
+		rc = disk_reopen_node(
+		    d->file, flags & ~(unsigned)(DISK_PROBE | DISK_NO_BACKING | DISK_CHECK), below,
+		    e);
 	if (rc == 0 && d->drv->reopen && (widening || d->drv->kind == DISK_KIND_PROTOCOL)) {
 		d->flags = before;
 		rc = d->drv->reopen(d, flags, e);
@@ -629,6 +630,9 @@ static int reopen_node(struct disk *d, unsigned flags, enum disk_role role, stru
 		d->flags = before;
 		d->perm = perm;
 		d->shared = shared;
+		/* Narrower than it is now; the locks of before are its own. */
+		if (d->file && d->file->flags != file_before)
+			disk_reopen_node(d->file, file_before, below, NULL);
 	}
 	return rc;
 }
@@ -640,7 +644,7 @@ int disk_reopen(struct disk *d, unsigned flags, struct err *e)
 	if (rc < 0)
 		return err_set(e, ERR_DISK_IO, rc, "Could not flush '%s': %s", disk_filename(d),
 			       strerror(-rc));
-	return reopen_node(d, flags, DISK_ROLE_TOP, e);
+	return disk_reopen_node(d, flags, DISK_ROLE_TOP, e);
 }
 
 /* --- queries --- */

@@ -29,6 +29,9 @@ int disk_open_node(struct disk_opening *in, struct disk **ret_disk, struct err *
 /* The protocol whose prefix the name has; &disk_driver_host for a path. *ret_rest: the name. */
 const struct disk_driver *disk_protocol_of(const char *name);
 
+/* disk_reopen() of a node that serves another in that role. */
+int disk_reopen_node(struct disk *d, unsigned flags, enum disk_role role, struct err *e);
+
 /* Sets d->perm and d->shared for the role (disk/host.h). */
 void disk_set_locks(struct disk *d, enum disk_role role);
 

@@ -8,6 +8,7 @@
 #include "base/bits.h"
 #include "base/cleanup.h"
 #include "base/endian.h"
+#include "disk/node_int.h"
 
 #define L2_CACHE_MAX      (24u << 20) /* of the top of a chain; those below it get less */
 #define L2_CACHE_BELOW    (6u << 20)
@@ -312,10 +313,18 @@ static int qcow2_reopen(struct disk *d, unsigned flags, struct err *e)
 	struct qcow2 *s = d->state;
 	int rc = 0;
 
+	if (s->data && s->data != d->file && flags & DISK_WRITE)
+		rc = disk_reopen_node(s->data, flags & ~(unsigned)(DISK_PROBE | DISK_NO_BACKING),
+				      DISK_ROLE_DATA, e);
+	if (rc < 0)
+		return rc;
 	if (was_written(d) && !(flags & DISK_WRITE)) {
 		rc = settle(s);
 		if (rc < 0)
 			err_set(e, ERR_DISK_IO, rc, "Could not write metadata: %s", strerror(-rc));
+		else if (s->data != d->file)
+			rc = disk_reopen_node(s->data, flags & ~(unsigned)DISK_NO_BACKING,
+					      DISK_ROLE_DATA, e);
 	} else if (flags & DISK_WRITE && !(d->flags & DISK_WRITE)) {
 		unsigned before = d->flags;
 

@@ -485,12 +485,37 @@ static void concurrent_writers_agree(void **state)
 	}
 }
 
+/* The data file follows the image from read-only to writable. */
+static void reopens_with_its_data_file(void **state)
+{
+	static const struct config c = {"data file", "{'data_file':'a.data'}"};
+	uint8_t got[4096];
+	struct bed b;
+
+	bed_start(&b, &c, 1);
+	assert_ok(disk_close(b.d));
+	json_t *o = json_pack("{s:s}", "driver", "qcow2");
+
+	assert_ok(disk_open(b.ctx, b.path, o, 0, &b.d, &b.e));
+	json_decref(o);
+	assert_int_equal(disk_pwrite(b.d, 0, "x", 1, 0), -EACCES);
+	assert_ok(disk_reopen(b.d, DISK_WRITE, &b.e));
+	assert_ok(disk_pwrite(b.d, 100000, "x", 1, 0));
+	assert_ok(disk_reopen(b.d, 0, &b.e));
+	assert_int_equal(disk_pwrite(b.d, 0, "x", 1, 0), -EACCES);
+	assert_ok(disk_pread(b.d, 98304, got, sizeof(got)));
+	assert_int_equal(got[100000 - 98304], 'x');
+	assert_ok(disk_close(b.d));
+	bed_end(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(models_agree),
 	    cmocka_unit_test(failures_stay_local),
 	    cmocka_unit_test(concurrent_writers_agree),
+	    cmocka_unit_test(reopens_with_its_data_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
