@@ -28,7 +28,7 @@ static char **rewrite(int argc, char **argv, const char *command)
 		line[n++] = (char *)command;
 	for (int i = 1; i < argc; i++) {
 		if (i == argc - 1 && argc > 2 && str_eq(argv[1], "resize") &&
-		    is_negative_size(argv[i]))
+		    is_negative_size(argv[i]) && !str_eq(argv[i - 1], "--"))
 			line[n++] = (char *)"--";
 		line[n++] = argv[i];
 	}

@@ -273,6 +273,7 @@ matrix() {
 	done
 	run "$img" resize r.qcow2 -4M
 	[ "$status" -eq 1 ]
-	"$img" resize --shrink r.qcow2 -4M
+	"$img" resize --shrink r.qcow2 -2M
+	"$img" resize --shrink r.qcow2 -- -2M
 	qemu-img check -q r.qcow2
 }
