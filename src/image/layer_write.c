@@ -68,10 +68,10 @@ static const struct tar_sink sink = {take_entry, take_data};
 
 void layer_writer_free(struct layer_writer *w)
 {
-	int *const fds[] = {&w->tar, &w->index, &w->dirfd};
-
 	if (!w)
 		return;
+	int *const fds[] = {&w->tar, &w->index, &w->dirfd};
+
 	tar_reader_free(w->reader);
 	erofs_writer_free(w->erofs);
 	layer_dir_free(w->dir);

@@ -262,14 +262,14 @@ int repository_judge(struct repository *p, size_t endpoint, struct http_transfer
 	if (is_busy(status) && again_later(a, http_retry_after(t)))
 		return 1;
 	if (status != 401 || !endpoint_owns(n, http_url(t))) {
-		a->authorized = false;
+		a->authorized = 0;
 		return 0;
 	}
-	if (a->authorized)
+	if (a->authorized == REGISTRY_TOKENS)
 		return repository_refuse(p, t, "the login is not accepted", e);
 	int rc = endpoint_authorize(p, n, t, e);
 
-	a->authorized = true;
+	a->authorized++;
 	a->wait_ms = 0;
 	return rc ? rc : 1;
 }

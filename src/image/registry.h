@@ -25,7 +25,9 @@
 #include "image/http.h"
 #include "image/registries.h"
 
-#define REGISTRY_ATTEMPTS       5   /* of one request in all */
+#define REGISTRY_ATTEMPTS 5 /* of one request in all */
+/* Fresh tokens for one request: another transfer may have used up a token that is good for few. */
+#define REGISTRY_TOKENS         3
 #define REGISTRY_WAIT_MS        500 /* before the second, doubled for each further one */
 #define REGISTRY_WAIT_MAX_MS    UINT64_C(60000) /* also of what Retry-After asks for */
 #define REGISTRY_PAGES_MAX      1000u
@@ -89,8 +91,8 @@ static inline void cleanup_repository(struct repository **p)
 /* What was tried so far. Zeroed at first; the caller resets `count` when bytes have come. */
 struct attempt {
 	unsigned count;
-	bool authorized;  /* the last attempt had a fresh authorization */
-	uint64_t wait_ms; /* before the next one */
+	unsigned authorized; /* so many in a row had a fresh authorization */
+	uint64_t wait_ms;    /* before the next one */
 };
 
 /* Starts r at that endpoint: r->url is what follows the repository ("/blobs/sha256:…"), or a whole
