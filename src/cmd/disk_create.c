@@ -127,8 +127,8 @@ static int look_at_backing(const struct tool *t, const char *filename, json_t *o
 	if (rc) {
 		err_prefix(&e, "%s: ", filename);
 		tool_fail(t, &e);
-		if (!json_object_get(opts, "size"))
-			fprintf(stderr, "Could not open backing image to determine size.\n");
+		fprintf(stderr, "Could not open backing image%s.\n",
+			json_object_get(opts, "size") ? "" : " to determine size");
 		return 1;
 	}
 	if (!format) {
