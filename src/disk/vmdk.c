@@ -471,13 +471,15 @@ static int64_t vmdk_allocated_size(struct disk *d)
 static json_t *extent_info(const struct vmdk *s, unsigned i)
 {
 	const struct vmdk_extent *x = &s->extents[i];
-	const char *name = x->file ? disk_filename(x->file) : s->desc.extents[i].name;
+	const char *base = disk_filename(s->d->file), *given = s->desc.extents[i].name;
+	_free_ char *name = x->file ? mem_strdup(disk_filename(x->file))
+				    : disk_path_beside(base, given ? given : "");
 	json_t *j = json_object();
 
 	if (x->kind == VMDK_STREAM)
 		json_object_set_new(j, "compressed", json_true());
 	json_object_set_new(j, "virtual-size", json_integer(x->size));
-	json_object_set_new(j, "filename", json_string(name ? name : ""));
+	json_object_set_new(j, "filename", json_string(name));
 	if (x->head.grain_sectors)
 		json_object_set_new(j, "cluster-size",
 				    json_integer(x->head.grain_sectors * VMDK_SECTOR));

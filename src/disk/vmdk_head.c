@@ -46,17 +46,23 @@ static int damaged(struct err *e, const char *what, uint64_t value)
 		       what, value);
 }
 
+/* In the words that qemu-img users know. */
+static int malformed(struct err *e, const char *what)
+{
+	return err_set(e, ERR_DISK_FORMAT, -EINVAL, "%s", what);
+}
+
 static int check(const struct vmdk_head *h, struct err *e)
 {
 	if (!h->version || h->version > VERSION_MAX)
 		return err_set(e, ERR_UNSUPPORTED, -ENOTSUP, "Unsupported VMDK version %" PRIu32,
 			       h->version);
 	if (!bits_is_pow2(h->grain_sectors) || h->grain_sectors > GRAIN_MAX)
-		return damaged(e, "grain size", h->grain_sectors);
+		return malformed(e, "Invalid granularity, image may be corrupt");
 	if (!h->table_entries || h->table_entries > TABLE_ENTRIES_MAX)
-		return damaged(e, "number of entries per grain table", h->table_entries);
+		return malformed(e, "L2 table size too big");
 	if (h->capacity > VMDK_SECTORS_MAX || vmdk_head_tables(h) > VMDK_DIRECTORY_MAX)
-		return damaged(e, "capacity", h->capacity);
+		return malformed(e, "L1 size too big");
 	if (h->directory_offset != VMDK_GD_AT_END && h->directory_offset > VMDK_SECTORS_MAX)
 		return damaged(e, "grain directory offset", h->directory_offset);
 	if (h->flags & VMDK_REDUNDANT && h->redundant_offset > VMDK_SECTORS_MAX)
