@@ -47,6 +47,7 @@ int cmd_load(struct cli *c)
 	rc = rc ? rc : image_session_open(c, &s, &e);
 	if (rc)
 		return cli_fail(c, &e);
+	o.discard_compressed = cli_bool(c, "discard-compressed");
 	o.progress = viv_progress(c, quiet);
 	rc = image_load(s.store, &o, &e);
 	progress_free(o.progress);

@@ -115,6 +115,8 @@ static const struct cli_flag save_flags[] = {
 static const struct cli_flag load_flags[] = {
     {"input", 'i', CLI_STRING, "FILE", "an archive or a folder, instead of standard input",
      .complete = "file"},
+    {"discard-compressed", .type = CLI_BOOL,
+     .help = "keep only what runs: the images cannot be pushed or saved"},
     {"platform", .type = CLI_STRING, .metavar = "PLATFORM", .help = "which image of an index"},
     {"quiet", 'q', CLI_BOOL, .help = "print nothing"},
     {0},

@@ -18,6 +18,7 @@ struct load_options {
 	int fd;
 	const struct platform *platform; /* NULL: this host's where there is a choice */
 	enum layer_backend backend;
+	bool discard_compressed;   /* keep only what runs */
 	struct progress *progress; /* or NULL */
 	/* Called for each image that has been loaded, with its names (canonical; none: count 0). */
 	void (*loaded)(void *arg, const struct image *i, const struct reference *names,

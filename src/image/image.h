@@ -114,6 +114,10 @@ int image_note_discarded(struct image_store *s, const struct digest *blob,
 int image_tag(struct image_store *s, const struct image *i, const struct reference *name,
 	      struct err *e);
 
+/* Drops the compressed blobs of layers that are ready to run. The image can still be used, but not
+ * be pushed or saved as it came. */
+int image_discard_compressed(struct image_store *s, const struct image *i, struct err *e);
+
 /* --- removing --- */
 
 struct image_removed {

@@ -36,6 +36,8 @@ int load_finish(struct load *l, const struct digest *manifest, const struct refe
 	memcpy(by_name, names, count * sizeof(*by_name)); /* borrows their strings */
 	rc = image_add(l->store, manifest, NULL, by_name, count, &i, e);
 	free(by_name);
+	if (!rc && l->options->discard_compressed)
+		rc = image_discard_compressed(l->store, i, e);
 	if (!rc) {
 		l->count++;
 		if (l->options->loaded)

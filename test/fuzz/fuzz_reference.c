@@ -33,6 +33,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (!platform_parse(text, &p, &e)) {
 		_free_ char *shown = platform_text(&p);
+
+		if (!*shown)
+			abort();
 	}
 	if (reference_parse(text, &r, &e)) {
 		if (!*e.msg || r.domain)

@@ -198,6 +198,20 @@ id_of() { skopeo inspect --raw "oci:$BATS_FILE_TMPDIR/layout:v1" | jq -r .config
 	[ "$("$viv" image df --format '{{.Type}} {{.TotalCount}}' | tail -2 | head -1)" = "Layers 0" ]
 }
 
+@test "--discard-compressed keeps only what runs" {
+	"$viv" load -q --discard-compressed -i layout
+	[ "$(find "$VIV_ROOT/images/blobs" -type f | wc -l)" -eq 2 ] # manifest and configuration
+	"$viv" image verify
+	run --separate-stderr "$viv" save -o saved.tar layout:v1
+	status_is 3
+	err_has IMG-BLOB
+	[ ! -e saved.tar ]
+	"$viv" load -q -i layout
+	"$viv" save layout:v1 | tar -t | grep -q manifest.json
+	"$viv" rmi layout:v1
+	[ -z "$(find "$VIV_ROOT/images/blobs" "$VIV_ROOT/images/layers" -type f)" ]
+}
+
 @test "archives that are none, cut short, or lie are refused, and nothing of them stays" {
 	head -c 100 /dev/zero >zeros
 	printf 'BZh9xxxx' >bzip
