@@ -127,8 +127,7 @@ static int look_at_backing(const struct tool *t, const char *filename, json_t *o
 	if (rc) {
 		err_prefix(&e, "%s: ", filename);
 		tool_fail(t, &e);
-		fprintf(stderr, "Could not open backing image%s.\n",
-			json_object_get(opts, "size") ? "" : " to determine size");
+		fputs("Could not open backing image.\n", stderr);
 		return 1;
 	}
 	if (!format) {
