@@ -236,7 +236,11 @@ char *reference_canonical(const struct reference *r)
 
 char *reference_familiar_repository(const struct reference *r)
 {
-	if (!str_eq(r->domain, DOCKER_DOMAIN))
+	const char *slash = strchr(r->path, '/');
+
+	/* Without its domain such a path would name another one: "docker.io/a.b/c". */
+	if (!str_eq(r->domain, DOCKER_DOMAIN) ||
+	    (slash && starts_with_domain(r->path, (size_t)(slash - r->path))))
 		return reference_repository(r);
 	const char *single = str_after(r->path, DOCKER_SINGLE);
 
