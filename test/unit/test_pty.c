@@ -336,39 +336,57 @@ static bool hear(void *arg, int signo)
 	return signo == SIGTERM;
 }
 
+/* Reads what the user sees until it has that text, whatever else comes. */
+static void see(int fd, const char *text)
+{
+	static char seen[4096];
+	static size_t n;
+
+	while (!strstr(seen, text)) {
+		ssize_t got = n < sizeof(seen) - 1 ? read(fd, seen + n, sizeof(seen) - 1 - n) : 0;
+
+		if (got <= 0)
+			_exit(1);
+		n += (size_t)got;
+	}
+}
+
 static void signals_and_sizes(void **state)
 {
 	struct scene s;
 	struct heard h = {0};
 	struct pty_relay r = {.on_signal = hear, .arg = &h};
-	char seen[4096];
+	char rest[4096];
+	int status;
 
-	scene_open(&s, "trap 'stty size' WINCH; while :; do sleep 0.02; done");
+	scene_open(&s, "trap 'stty size' WINCH; echo ready; while :; do sleep 0.02; done");
 	fflush(NULL);
 	pid_t user = fork();
 
 	if (user == 0) {
 		struct winsize size = {.ws_row = 20, .ws_col = 60};
 
-		usleep(300000); /* the program has set its trap */
+		alarm(20);
+		fcntl(s.user.master, F_SETFL, 0);
+		see(s.user.master, "ready\r\n"); /* so the program has set its trap */
 		ioctl(s.user.slave, TIOCSWINSZ, &size);
 		kill(getppid(), SIGWINCH); /* not our controlling terminal: the kernel sends none */
-		usleep(300000);
+		see(s.user.master, "20 60\r\n");
 		kill(getppid(), SIGINT);
 		usleep(10000);
 		kill(getppid(), SIGTERM);
 		_exit(0);
 	}
 	assert_int_equal(scene_run(&s, &r), PTY_END_SIGNAL);
-	waitpid(user, NULL, 0);
+	assert_int_equal(waitpid(user, &status, 0), user);
+	assert_int_equal(status, 0);
 	assert_int_equal(h.count, 2);
 	assert_int_equal(h.signals[0], SIGINT);
 	sigset_t now;
 
 	sigprocmask(SIG_BLOCK, NULL, &now);
 	assert_false(sigismember(&now, SIGTERM) || sigismember(&now, SIGWINCH));
-	scene_close(&s, seen, sizeof(seen));
-	assert_non_null(strstr(seen, "20 60\r\n"));
+	scene_close(&s, rest, sizeof(rest));
 }
 
 /* Input from a file that ends, output that goes nowhere: no busy waiting, no hang. */
