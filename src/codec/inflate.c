@@ -1,6 +1,8 @@
-/* gzip: a member is header, deflate stream, CRC and length; libisal reads all three (ISAL_GZIP) and
- * then wants a reset, so that the next member may begin. Zero bytes behind the last member are
- * padding of tapes and blocks, as gzip(1) takes them.
+/* gzip (RFC 1952): a member is header, deflate stream, CRC and length. The header is read here, byte
+ * by byte: libisal's own reader forgets the length of the extra field where a header comes in
+ * pieces. libisal reads the rest (ISAL_GZIP_NO_HDR_VER) and then wants a reset, so that the next
+ * member may begin. Zero bytes behind the last member are padding of tapes and blocks, as gzip(1)
+ * takes them.
  * zstd: the library reads frame after frame by itself, and skips skippable ones. */
 #include "codec/inflate.h"
 
@@ -8,11 +10,36 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <isa-l/crc.h>
 #include <isa-l/igzip_lib.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
+
+/* The parts of a member's header, in their order; RFC 1952, section 2.3. */
+enum gzip_part {
+	GZIP_FIXED,
+	GZIP_EXTRA_LENGTH,
+	GZIP_EXTRA,
+	GZIP_NAME,
+	GZIP_COMMENT,
+	GZIP_HEADER_CRC,
+	GZIP_BODY,
+};
+
+#define GZIP_FIXED_BYTES 10
+
+/* FLG, section 2.3.1 */
+enum { GZIP_FHCRC = 2, GZIP_FEXTRA = 4, GZIP_FNAME = 8, GZIP_FCOMMENT = 16, GZIP_RESERVED = 0xe0 };
+
+struct gzip_header {
+	enum gzip_part part;
+	unsigned got; /* bytes of this part */
+	unsigned char flags;
+	uint16_t extra_len, said_crc;
+	uint32_t crc; /* of the header so far */
+};
 
 struct inflate {
 	enum compression kind;
@@ -22,6 +49,7 @@ struct inflate {
 	bool padding; /* behind the last gzip member */
 	ZSTD_DStream *zstd;
 	struct inflate_state *gzip;
+	struct gzip_header header;
 	unsigned char chunk[COMPRESSION_CHUNK];
 };
 
@@ -56,7 +84,6 @@ struct inflate *inflate_new(enum compression c, compression_fn *out, void *arg)
 	if (c == COMPRESSION_GZIP) {
 		z->gzip = mem_alloc(sizeof(*z->gzip));
 		isal_inflate_init(z->gzip);
-		z->gzip->crc_flag = ISAL_GZIP;
 	} else if (c == COMPRESSION_ZSTD) {
 		z->zstd = ZSTD_createDStream();
 		if (!z->zstd)
@@ -81,18 +108,67 @@ static int damaged(struct err *e, enum compression c, const char *why)
 		       compression_name(c), why);
 }
 
-static const char *gzip_reason(int code)
+static bool has_part(const struct gzip_header *h, enum gzip_part part)
 {
-	switch (code) {
-	case ISAL_INCORRECT_CHECKSUM:
-		return "wrong check sum";
-	case ISAL_UNSUPPORTED_METHOD:
-		return "unknown compression method";
-	case ISAL_INVALID_WRAPPER:
-		return "no gzip header";
+	switch (part) {
+	case GZIP_EXTRA_LENGTH:
+		return h->flags & GZIP_FEXTRA;
+	case GZIP_EXTRA:
+		return h->extra_len;
+	case GZIP_NAME:
+		return h->flags & GZIP_FNAME;
+	case GZIP_COMMENT:
+		return h->flags & GZIP_FCOMMENT;
+	case GZIP_HEADER_CRC:
+		return h->flags & GZIP_FHCRC;
 	default:
-		return "impossible code";
+		return true;
 	}
+}
+
+/* Takes the next byte of a part; true where that was its last one. */
+static bool take_byte(struct gzip_header *h, unsigned char b)
+{
+	unsigned at = h->got++;
+
+	switch (h->part) {
+	case GZIP_FIXED:
+		if (at == 3)
+			h->flags = b;
+		return h->got == GZIP_FIXED_BYTES;
+	case GZIP_EXTRA_LENGTH:
+		h->extra_len |= (uint16_t)(b << 8 * at);
+		return h->got == 2;
+	case GZIP_EXTRA:
+		return h->got == h->extra_len;
+	case GZIP_HEADER_CRC:
+		h->said_crc |= (uint16_t)(b << 8 * at);
+		return h->got == 2;
+	default: /* a string */
+		return !b;
+	}
+}
+
+/* NULL, or what is wrong with that byte. */
+static const char *header_byte(struct gzip_header *h, unsigned char b)
+{
+	static const unsigned char begin[] = {0x1f, 0x8b, 8};
+
+	if (h->part == GZIP_FIXED && h->got < sizeof(begin) && b != begin[h->got])
+		return h->got < 2 ? "no gzip header" : "unknown compression method";
+	if (h->part == GZIP_FIXED && h->got == 3 && b & GZIP_RESERVED)
+		return "unknown header flags";
+	if (h->part != GZIP_HEADER_CRC)
+		h->crc = crc32_gzip_refl(h->crc, &b, 1);
+	if (!take_byte(h, b))
+		return NULL;
+	if (h->part == GZIP_HEADER_CRC && h->said_crc != (uint16_t)h->crc)
+		return "wrong check sum of its header";
+	h->got = 0;
+	do
+		h->part++;
+	while (!has_part(h, h->part));
+	return NULL;
 }
 
 static int feed_gzip(struct inflate *z, const unsigned char *p, size_t len, struct err *e)
@@ -109,8 +185,18 @@ static int feed_gzip(struct inflate *z, const unsigned char *p, size_t len, stru
 				continue;
 			}
 			isal_inflate_reset(s);
-			s->crc_flag = ISAL_GZIP;
+			s->crc_flag = ISAL_GZIP_NO_HDR_VER;
+			z->header = (struct gzip_header){0};
 			z->inside = true;
+		}
+		if (z->header.part != GZIP_BODY) {
+			const char *why = header_byte(&z->header, *p);
+
+			if (why)
+				return damaged(e, z->kind, why);
+			p++;
+			len--;
+			continue;
 		}
 		size_t piece = MIN(len, (size_t)1 << 30);
 
@@ -122,7 +208,9 @@ static int feed_gzip(struct inflate *z, const unsigned char *p, size_t len, stru
 			int code = isal_inflate(s);
 
 			if (code != ISAL_DECOMP_OK)
-				return damaged(e, z->kind, gzip_reason(code));
+				return damaged(e, z->kind,
+					       code == ISAL_INCORRECT_CHECKSUM ? "wrong check sum"
+									       : "impossible code");
 			size_t made = sizeof(z->chunk) - s->avail_out;
 
 			if (made)

@@ -294,9 +294,11 @@ static int probe(struct disk_opening *in, const struct disk_driver **ret_drv, st
 	if (!json_object_get(file.o, "driver")) {
 		const struct disk_driver *p = name ? disk_protocol_of(name) : &disk_driver_host;
 
-		if (!p)
+		if (!p) {
+			json_decref(file.o);
 			return err_set(e, ERR_DISK_OPTION, -EINVAL, "Unknown protocol '%.*s'",
 				       (int)strcspn(name, ":"), name);
+		}
 		json_object_set_new(file.o, "driver", json_string(p->name));
 	}
 	int rc = disk_open_node(&file, &d, e);

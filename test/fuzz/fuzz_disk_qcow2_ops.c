@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct disk_ctx_options co = {.inline_writes = true, .no_uring = true, .threads = 1};
 	struct disk_check c = {0};
-	struct disk_ctx *ctx;
+	struct disk_ctx *ctx = NULL;
 	struct err e;
 	char path[64];
 

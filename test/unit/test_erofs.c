@@ -168,6 +168,7 @@ static void every_size_fits(void **state)
 	for (unsigned count = 0; count < 60; count++) {
 		VEC(struct tar_entry) list = {0};
 		_buf_ struct buf image = {0}, again = {0};
+		struct tar_xattr xattrs[60];
 		uint64_t inodes;
 
 		for (unsigned i = 0; i < count; i++) {
@@ -184,7 +185,8 @@ static void every_size_fits(void **state)
 				  : file(mem_strdup(name));
 
 			t.size = t.data_len = t.type == TAR_FILE ? i * 300 : 0;
-			t.xattrs = &(const struct tar_xattr){"user.x", "0123456789", i % 11};
+			xattrs[i] = (struct tar_xattr){"user.x", "0123456789", i % 11};
+			t.xattrs = &xattrs[i];
 			t.xattr_count = i % 3 == 0;
 			vec_push(&list, t);
 		}

@@ -111,7 +111,7 @@ static void test_ambiguous(void **state)
 		char author[8];
 
 		snprintf(author, sizeof(author), "n%u", k);
-		_image_ struct image *i = add_image(author, "x:1");
+		image_free(add_image(author, "x:1"));
 	}
 	unsigned found = 0;
 

@@ -20,7 +20,7 @@ static void wraps_and_ends(void **state)
 			ssize_t n = ring_peek(r, &p);
 
 			assert_in_range(n, 1, left);
-			assert_memory_equal(p, "0123456789" + 10 - left, (size_t)n);
+			assert_memory_equal(p, &"0123456789"[10 - left], (size_t)n);
 			ring_take(r, (size_t)n);
 			left -= (size_t)n;
 		}

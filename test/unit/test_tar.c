@@ -126,7 +126,7 @@ static const struct tar_entry entries[] = {
 
 static void what_is_written_is_read(void **state)
 {
-	_buf_ struct buf tar = {0}, log = {0};
+	_buf_ struct buf tar = {0};
 	_seen_ struct seen wanted = {0};
 
 	for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {

@@ -337,7 +337,7 @@ static bool op_idiv(struct interp *c)
 	__int128 a = (__int128)(magnitude << (128 - 2 * bits)) >> (128 - 2 * bits);
 
 	/* the most negative 128-bit number by -1 does not fit its own type */
-	if (b == 0 || (b == -1 && a == (__int128)1 << 127))
+	if (b == 0 || (b == -1 && (unsigned __int128)a == (unsigned __int128)1 << 127))
 		return interp_raise(c, X86_DE);
 	__int128 quotient = a / b;
 
