@@ -202,10 +202,10 @@ id_of() { skopeo inspect --raw "oci:$BATS_FILE_TMPDIR/layout:v1" | jq -r .config
 	"$viv" load -q --discard-compressed -i layout
 	[ "$(find "$VIV_ROOT/images/blobs" -type f | wc -l)" -eq 2 ] # manifest and configuration
 	"$viv" image verify
-	run --separate-stderr "$viv" save -o saved.tar layout:v1
+	run --separate-stderr "$viv" save -o discarded.tar layout:v1
 	status_is 3
 	err_has IMG-BLOB
-	[ ! -e saved.tar ]
+	[ ! -e discarded.tar ]
 	"$viv" load -q -i layout
 	"$viv" save layout:v1 | tar -t | grep -q manifest.json
 	"$viv" rmi layout:v1
