@@ -83,6 +83,7 @@ const struct cli_command viv_rootfs_table[] = {
 	.args = "DIRECTORY...",
 	.summary = "unmount images",
 	.description = "What a writable mount has changed is gone then.",
+	.examples = "viv image unmount /mnt",
 	.args_min = 1,
 	.args_max = -1,
 	.complete = "dir",
